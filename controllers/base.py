@@ -124,6 +124,14 @@ class Controller(Protocol):
         """Healthy, still starting, or gone and why. Returns within 2 seconds."""
         ...
 
+    def exit_failure(self, deployment: Deployment) -> Failure | None:
+        """Why the engine is gone, or None while it runs.
+
+        Asks the process, container or pod and never the engine itself, so that it can be called
+        many times a second while the engine is being measured.
+        """
+        ...
+
     def recent_log(self, deployment: Deployment, lines: int = 50) -> list[str]:
         """The engine's last log lines; still there after it died, until `delete`."""
         ...
@@ -143,7 +151,7 @@ class Controller(Protocol):
 
 @dataclass(frozen=True)
 class LoadPoint:
-    """One measurement to take: a traffic scenario at a concurrency, and which repeat of it (0..)."""
+    """One measurement to take: a traffic scenario at a concurrency; repeats count from 0."""
 
     scenario: str
     concurrency: int
@@ -201,7 +209,7 @@ class BenchmarkRun(Protocol):
     """A benchmark under way. The caller polls it, and always calls `stop` at the end."""
 
     def poll(self) -> list[PointResult]:
-        """The points finished since the last call, each once; never blocks for longer than a read."""
+        """The points finished since the last call, each once; blocks no longer than a read."""
         ...
 
     @property

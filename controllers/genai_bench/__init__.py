@@ -1,0 +1,1 @@
+"""Measures an engine with genai-bench, which runs as a child process."""

@@ -77,7 +77,9 @@ _HINTS: dict[FailureKind, str] = {
         "The worker that ran this experiment stopped answering; nothing is known of the "
         "configuration itself."
     ),
-    FailureKind.INTERNAL_ERROR: "The autotuner itself failed. Please report it with the task's log.",
+    FailureKind.INTERNAL_ERROR: (
+        "The autotuner itself failed. Please report it with the task's log."
+    ),
 }
 
 

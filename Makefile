@@ -1,0 +1,57 @@
+# make demo   sets everything up and tunes a real llama.cpp server on this machine
+# make test   installs what the tests need and runs them all
+# make lint   format, lint, types, layering
+# make lock   writes the lock files anew from requirements*.txt
+
+# The first of these that is Python 3.11 or 3.12 (genai-bench needs < 3.13).
+PYTHON ?= $(shell for candidate in python3 python3.12 python3.11 python; do \
+	$$candidate -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null \
+	&& echo $$candidate && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint format lock install install-dev clean
+
+demo: install
+	$(BIN)/python manage.py sample_model
+	$(BIN)/python manage.py run_task examples/local_task.json
+
+test: install-dev
+	$(BIN)/python manage.py sample_model
+	$(BIN)/python -m pytest
+
+lint: install-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+install: $(VENV)/installed
+install-dev: $(VENV)/installed-dev
+
+$(VENV)/python-found:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed: $(VENV)/python-found requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	@touch $@
+
+$(VENV)/installed-dev: $(VENV)/python-found requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@ $(VENV)/installed
+
+# One lock for Python 3.11 and 3.12: uv resolves for both at once and writes environment markers.
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
+lock: install-dev
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/$(LOCK) requirements.txt -o requirements.lock
+	$(BIN)/$(LOCK) requirements-dev.txt -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,118 @@
+"""Settings from environment variables, refusing odd values loudly.
+
+Every variable is listed in docs/SETTINGS.md; a test keeps the two in step.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+READ_VARIABLES: set[str] = set()
+"""Names of all variables that were looked at, so that a test can find an undocumented one."""
+
+
+def text(name: str, default: str = "") -> str:
+    READ_VARIABLES.add(name)
+    return os.environ.get(name, default).strip()
+
+
+def boolean(name: str, default: bool) -> bool:
+    value = text(name).lower()
+    if not value:
+        return default
+    if value in {"1", "true", "yes", "on"}:
+        return True
+    if value in {"0", "false", "no", "off"}:
+        return False
+    raise ImproperlyConfigured(f"{name}={value!r} is not a yes or no: use true or false.")
+
+
+def integer(name: str, default: int, *, at_least: int) -> int:
+    value = text(name)
+    if not value:
+        return default
+    try:
+        number = int(value)
+    except ValueError:
+        raise ImproperlyConfigured(f"{name}={value!r} is not a whole number.") from None
+    if number < at_least:
+        raise ImproperlyConfigured(f"{name}={number} is too small: at least {at_least}.")
+    return number
+
+
+def port_range(name: str, default: tuple[int, int]) -> tuple[int, int]:
+    """Two ports as `first-last`, both included."""
+    value = text(name)
+    if not value:
+        return default
+    first, dash, last = value.partition("-")
+    if not dash or not first.isdigit() or not last.isdigit():
+        raise ImproperlyConfigured(f"{name}={value!r} is not a port range: write 8000-8100.")
+    ports = int(first), int(last)
+    if not 1024 <= ports[0] <= ports[1] <= 65535:
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not a port range: from 1024 to 65535, the smaller one first."
+        )
+    return ports
+
+
+def names(name: str, default: list[str]) -> list[str]:
+    value = text(name)
+    return [part.strip() for part in value.split(",") if part.strip()] if value else default
+
+
+def data_directory() -> Path:
+    """Where the database, logs, models and results live (XDG base directory specification)."""
+    own = text("AUTOTUNER_DATA_DIR")
+    if own:
+        return Path(own).expanduser().resolve()
+    xdg = text("XDG_DATA_HOME")
+    base = Path(xdg) if xdg and Path(xdg).is_absolute() else Path.home() / ".local" / "share"
+    return base / "inference-autotuner"
+
+
+def secret_key(data_dir: Path) -> str:
+    """Django's signing key: given, or made once and kept where only this user can read it."""
+    given = text("AUTOTUNER_SECRET_KEY")
+    if given:
+        return given
+    path = data_dir / "secret_key"
+    try:
+        return path.read_text().strip()
+    except FileNotFoundError:
+        data_dir.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(descriptor, "w") as file:
+        file.write(secrets.token_urlsafe(50))
+    return path.read_text().strip()
+
+
+def instance_name(data_dir: Path) -> str:
+    """What tells this installation's engines from another's: eight hexadecimal digits."""
+    given = text("AUTOTUNER_INSTANCE")
+    if given:
+        if not (given.isalnum() and given.islower() and len(given) <= 16):
+            raise ImproperlyConfigured(
+                f"AUTOTUNER_INSTANCE={given!r} must be up to 16 lower-case letters and digits."
+            )
+        return given
+    path = data_dir / "instance"
+    if not path.exists():
+        data_dir.mkdir(parents=True, exist_ok=True)
+        fresh = data_dir / f"instance.{os.getpid()}"
+        fresh.write_text(secrets.token_hex(4))
+        try:
+            # A link fails where the name exists, so that of two first starts one name wins.
+            path.hardlink_to(fresh)
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text().strip()

@@ -1,0 +1,235 @@
+"""What every inference engine has in common: its command line, its health path, how it fails.
+
+An `Engine` knows its own flags and nothing of processes, containers or clusters; a controller asks
+it for a command and runs that where it will.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import ClassVar
+
+from controllers.base import DeploymentError
+from tuning.domain.failures import Failure, FailureKind
+from tuning.domain.names import EngineName, FlagValue
+
+MAX_QUOTED_LINE = 300
+"""Characters of one log line that a failure's message quotes."""
+
+
+@dataclass(frozen=True)
+class KnownFlag:
+    """One flag that the product can explain.
+
+    `name` is without dashes, `default` is written as a user would type it, and `values` lists
+    every accepted value where there are only a few.
+    """
+
+    name: str
+    meaning: str
+    default: str
+    values: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LocalCommand:
+    """How to start an engine as a process of this host.
+
+    `env` comes on top of the inherited environment. `cwd` is where the command has to be run, or
+    None where that makes no difference.
+    """
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: Path | None = None
+
+
+@dataclass(frozen=True)
+class Symptom:
+    """A failure told by a log line: the first line that `pattern` finds decides the kind."""
+
+    kind: FailureKind
+    pattern: re.Pattern[str]
+
+
+def symptom(kind: FailureKind, *patterns: str) -> Symptom:
+    """Any of `patterns` (regular expressions, upper and lower case alike) means `kind`."""
+    return Symptom(kind, re.compile("|".join(patterns), re.IGNORECASE))
+
+
+# In order of trust: an engine that ran out of memory or found its port taken often goes on to
+# complain about flags or models as well, but never the other way round.
+COMMON_SYMPTOMS: tuple[Symptom, ...] = (
+    symptom(
+        FailureKind.PORT_TAKEN,
+        r"address already in use",
+        r"\berrno 98\b",
+        r"couldn't bind http server socket",
+        r"error: port \d+ .*is taken",
+    ),
+    symptom(
+        FailureKind.OUT_OF_MEMORY,
+        r"out of memory",
+        r"outofmemoryerror",
+        r"std::bad_alloc",
+        # llama.cpp only warns of an mlock that failed, whatever it dies of afterwards.
+        r"^(?!.*mlock).*cannot allocate memory",
+        r"failed to allocate",
+        r"unable to allocate",
+        r"insufficient memory",
+        r"not enough memory",
+        r"no available memory for the cache blocks",
+        r"\bMemoryError\b",
+    ),
+    symptom(
+        FailureKind.BAD_FLAG,
+        r"error: unrecognized arguments",
+        r"error: argument ",
+        r"error: ambiguous option",
+        r"error: the following arguments are required",
+        r"error: invalid argument",
+        r"error while handling argument",
+    ),
+    symptom(
+        FailureKind.MODEL_MISSING,
+        r"no such model file",
+        r"model file .*not found",
+        r"is not a local folder and is not a valid model identifier",
+        r"repository not found",
+        r"repo id must ",
+        r"does not appear to have a file named config\.json",
+        r"can't load the configuration of",
+        r"is not a gguf file",
+    ),
+)
+
+_TELLING = re.compile(
+    r"error|exception|fail|fatal|abort|assert|cannot|can't|invalid|unsupported", re.IGNORECASE
+)
+
+
+class Engine(ABC):
+    """An inference server that speaks the OpenAI API.
+
+    Instances hold no state that changes and may be used from several threads.
+    """
+
+    name: ClassVar[EngineName]
+    health_path: ClassVar[str] = "/health"
+    """Answers 200 once the model is loaded; the same path for all engines so far."""
+    reserved_flags: ClassVar[frozenset[str]]
+    """Flags, without dashes, that the controller sets itself."""
+    extra_symptoms: ClassVar[tuple[Symptom, ...]] = ()
+    """What only this engine says; looked for before `COMMON_SYMPTOMS`."""
+
+    @property
+    @abstractmethod
+    def known_flags(self) -> Mapping[str, KnownFlag]:
+        """Flags that can be explained, by name without dashes. Others are allowed as well."""
+
+    @abstractmethod
+    def locate_model(self, model: str, models_dir: Path) -> str:
+        """The model as the engine's command line wants it: a path or a hub id.
+
+        Raises:
+            DeploymentError: there is no such model; the message says what there is instead.
+        """
+
+    @abstractmethod
+    def local_command(
+        self,
+        model: str,
+        served_model_name: str,
+        host: str,
+        port: int,
+        parameters: Mapping[str, FlagValue],
+    ) -> LocalCommand:
+        """The command that serves `model` (from `locate_model`) at `host`:`port`.
+
+        Raises:
+            DeploymentError: `parameters` contain a flag that the controller sets itself.
+        """
+
+    @abstractmethod
+    def missing(self) -> Failure | None:
+        """Why this engine can't run on this host, or None when it can."""
+
+    @abstractmethod
+    def version(self) -> str | None:
+        """The version that `local_command` would start, if it can be told within seconds."""
+
+    def classify_exit(self, log_lines: Sequence[str], exit_code: int | None) -> Failure:
+        """Why an engine that stopped by itself did so.
+
+        `exit_code` is negative for a signal, as in `subprocess`, and None when nobody knows it.
+        """
+        how = describe_exit(exit_code)
+        for known in (*self.extra_symptoms, *COMMON_SYMPTOMS):
+            for line in log_lines:
+                if known.pattern.search(line):
+                    return Failure(known.kind, f"{self.name} {how}: {quoted(line)}")
+        if exit_code == -signal.SIGKILL:
+            return Failure(
+                FailureKind.OUT_OF_MEMORY,
+                f"{self.name} {how}, perhaps by the kernel's out-of-memory killer "
+                "(`dmesg` would tell)",
+            )
+        line = most_telling_line(log_lines)
+        return Failure(FailureKind.CRASHED, f"{self.name} {how}" + (f": {line}" if line else ""))
+
+    def flags(self, parameters: Mapping[str, FlagValue]) -> list[str]:
+        """`parameters` as arguments, after making sure that none is the controller's own."""
+        for name in parameters:
+            if name.lstrip("-").replace("_", "-") in self.reserved_flags:
+                raise DeploymentError(
+                    FailureKind.BAD_FLAG,
+                    f"`{name}` can't be a parameter: the autotuner sets this flag of {self.name} "
+                    "itself.",
+                )
+        return flag_arguments(parameters)
+
+
+def flag_arguments(parameters: Mapping[str, FlagValue]) -> list[str]:
+    """Command-line arguments for `parameters`, in the order given.
+
+    `True` switches a flag on, `False` leaves it out; a float is written so that it reads back as
+    exactly the same number.
+    """
+    arguments: list[str] = []
+    for name, value in parameters.items():
+        if value is False:
+            continue
+        arguments.append(f"--{name}")
+        if value is not True:
+            arguments.append(repr(value) if isinstance(value, float) else str(value))
+    return arguments
+
+
+def describe_exit(exit_code: int | None) -> str:
+    """How a process ended, in words that follow its name."""
+    if exit_code is None:
+        return "stopped"
+    if exit_code >= 0:
+        return f"exited with code {exit_code}"
+    try:
+        return f"was killed by {signal.Signals(-exit_code).name}"
+    except ValueError:
+        return f"was killed by signal {-exit_code}"
+
+
+def most_telling_line(log_lines: Sequence[str]) -> str:
+    """The last line that speaks of an error, else the last line with anything in it, else ''."""
+    spoken = [line for line in log_lines if line.strip()]
+    telling = [line for line in spoken if _TELLING.search(line)]
+    return quoted((telling or spoken or [""])[-1])
+
+
+def quoted(line: str) -> str:
+    """`line` without its outer spaces and short enough for a message."""
+    text = line.strip()
+    return text if len(text) <= MAX_QUOTED_LINE else text[:MAX_QUOTED_LINE] + " …"

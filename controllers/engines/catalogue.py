@@ -1,0 +1,20 @@
+"""Every engine by its name."""
+
+from __future__ import annotations
+
+from controllers.engines.base import Engine
+from controllers.engines.llamacpp import LlamaCpp
+from controllers.engines.sglang import Sglang
+from controllers.engines.vllm import Vllm
+from tuning.domain.names import EngineName
+
+
+def engine(name: EngineName, llama_server_binary: str | None = None) -> Engine:
+    """The engine called `name`; `llama_server_binary` only matters to llama.cpp."""
+    return engines(llama_server_binary)[name]
+
+
+def engines(llama_server_binary: str | None = None) -> dict[EngineName, Engine]:
+    """All engines; `llama_server_binary` is used instead of a llama-server on PATH."""
+    known: tuple[Engine, ...] = (LlamaCpp(llama_server_binary), Vllm(), Sglang())
+    return {one.name: one for one in known}

@@ -1,0 +1,116 @@
+"""llama.cpp: a `llama-server` binary where there is one, else the embedded server."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from controllers.engines.base import Engine, KnownFlag, LocalCommand, symptom
+from controllers.engines.llamacpp_flags import known_flags
+from controllers.engines.model_files import locate_gguf
+from tuning.domain.failures import Failure, FailureKind
+from tuning.domain.names import EngineName, FlagValue
+
+EMBEDDED_SERVER = "controllers.engines.llamacpp_server"
+PROJECT_ROOT = Path(__file__).resolve().parents[2]
+VERSION_TIMEOUT_S = 5.0
+
+
+class LlamaCpp(Engine):
+    """`llama_server_binary` names the binary to use; without it, PATH is searched for one."""
+
+    name = EngineName.LLAMACPP
+    reserved_flags = frozenset(
+        {"model", "m", "alias", "a", "host", "port", "hf-repo", "model-url", "docker-repo"}
+    )
+    extra_symptoms = (
+        symptom(
+            FailureKind.BAD_FLAG,
+            r"v cache quantization requires flash_attn",
+            r"quantized v cache",
+            r"n_seq_max must be",
+        ),
+    )
+
+    def __init__(self, llama_server_binary: str | None = None) -> None:
+        self._configured_binary = llama_server_binary
+
+    @property
+    def known_flags(self) -> Mapping[str, KnownFlag]:
+        return _embedded_flags()
+
+    def locate_model(self, model: str, models_dir: Path) -> str:
+        return str(locate_gguf(model, models_dir))
+
+    def local_command(
+        self,
+        model: str,
+        served_model_name: str,
+        host: str,
+        port: int,
+        parameters: Mapping[str, FlagValue],
+    ) -> LocalCommand:
+        flags = self.flags(parameters)
+        own = ["--model", model, "--alias", served_model_name, "--host", host, "--port", str(port)]
+        binary = self._binary()
+        if binary is not None:
+            return LocalCommand((binary, *own, *flags))
+        # Run from the project's root, so that a user can copy the command and run it there too.
+        return LocalCommand((sys.executable, "-m", EMBEDDED_SERVER, *own, *flags), cwd=PROJECT_ROOT)
+
+    def missing(self) -> Failure | None:
+        if self._configured_binary and not self._binary():
+            return Failure(
+                FailureKind.ENGINE_MISSING,
+                f"The llama-server named in the settings, {self._configured_binary}, is no "
+                "program that can be run.",
+            )
+        if self._binary() or importlib.util.find_spec("xllamacpp"):
+            return None
+        return Failure(
+            FailureKind.ENGINE_MISSING,
+            "Neither a llama-server on PATH nor the package xllamacpp is there; "
+            "`pip install xllamacpp` brings the embedded server.",
+        )
+
+    def version(self) -> str | None:
+        binary = self._binary()
+        if binary is not None:
+            return _binary_version(binary)
+        try:
+            return f"xllamacpp {importlib.metadata.version('xllamacpp')}"
+        except importlib.metadata.PackageNotFoundError:
+            return None
+
+    def _binary(self) -> str | None:
+        return shutil.which(self._configured_binary or "llama-server")
+
+
+@functools.cache
+def _embedded_flags() -> Mapping[str, KnownFlag]:
+    return known_flags()
+
+
+@functools.cache
+def _binary_version(binary: str) -> str | None:
+    """What `llama-server --version` says, such as `llama-server 6710 (abc1234)`."""
+    try:
+        done = subprocess.run(
+            [binary, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=VERSION_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    found = re.search(r"^version:\s*(.+)$", done.stderr + "\n" + done.stdout, re.MULTILINE)
+    return f"llama-server {found.group(1).strip()}" if found else None

@@ -1,0 +1,59 @@
+"""Fixtures that every kind of test may need."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tuning.domain.spec import parse_task
+from tuning.models import Task
+from tuning.orchestrator.control import submit
+
+SMALL_TASK: dict[str, Any] = {
+    "task_name": "small",
+    "deployment_mode": "local",
+    "model": {"id_or_path": "SmolLM2-135M-Instruct.Q4_1.gguf"},
+    "base_runtime": "llamacpp",
+    "parameters": {"threads": [1, 2], "parallel": [1, 4], "ctx-size": 2048},
+    "optimization": {
+        "strategy": "grid_search",
+        "objective": "maximize_throughput",
+        "timeout_per_iteration": 60,
+    },
+    "benchmark": {
+        "traffic_scenarios": ["D(16,8)"],
+        "num_concurrency": [2],
+        "max_requests_per_iteration": 4,
+        "max_time_per_iteration": 1,
+        "warmup": 1,
+    },
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Slow tests last, so that a small mistake shows at once."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture
+def task_document() -> dict[str, Any]:
+    """A small valid task for the sample model; yours to change."""
+    return copy.deepcopy(SMALL_TASK)
+
+
+@pytest.fixture
+def make_task(task_document: dict[str, Any]) -> Callable[..., Task]:
+    """Submit the small task with some sections changed: `make_task(optimization={...})`."""
+
+    def make(**sections: Any) -> Task:
+        for name, value in sections.items():
+            if isinstance(value, dict) and name != "parameters":
+                task_document.setdefault(name, {}).update(value)
+            else:
+                task_document[name] = value
+        return submit(parse_task(task_document))
+
+    return make

@@ -1,0 +1,90 @@
+"""Fixtures of the controllers' tests: the real sample model, ports of their own, no leftovers."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import pytest
+
+from controllers.base import Deployment, DeploymentIdentity, EngineState, EngineStatus
+from controllers.local import LocalController
+from controllers.processes import MARK
+from controllers.sample_model import fetch_sample_model
+from tuning.domain.names import LogSource
+
+PORT_RANGE = (8201, 8240)
+"""Apart from the product's own 8000-8100, so that tests run beside a tuning."""
+INSTANCE = f"test{os.getpid()}"
+"""Two test runs at once must not take each other's engines for leftovers."""
+
+
+@pytest.fixture(scope="session")
+def sample_model() -> Path:
+    """The real sample model, fetched once for the user and not once for each run."""
+    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    default = Path(data_home) / "inference-autotuner" / "models"
+    return fetch_sample_model(Path(os.environ.get("AUTOTUNER_MODEL_PATH") or default))
+
+
+@pytest.fixture
+def identity() -> DeploymentIdentity:
+    return DeploymentIdentity(instance=INSTANCE, task_id=1, experiment_id=2, attempt=1)
+
+
+@dataclass
+class Lines:
+    """A log sink that remembers."""
+
+    seen: list[str] = field(default_factory=list)
+
+    def __call__(self, source: LogSource, line: str) -> None:
+        assert source is LogSource.ENGINE
+        self.seen.append(line)
+
+
+@pytest.fixture
+def lines() -> Lines:
+    return Lines()
+
+
+@pytest.fixture(autouse=True)
+def no_process_left() -> Iterator[None]:
+    """Fails a test that leaves an engine behind, and ends that engine."""
+    yield
+    left = [process for process in psutil.process_iter() if is_engine_of_a_test(process)]
+    for process in left:
+        process.kill()
+    assert not left, f"left behind: {left}"
+
+
+def is_engine_of_a_test(process: psutil.Process) -> bool:
+    try:
+        mark = process.environ().get(MARK, "")
+        return (
+            mark.startswith(f"autotuner-{INSTANCE}-") and process.status() != psutil.STATUS_ZOMBIE
+        )
+    except (psutil.Error, OSError):
+        return False
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s} s"
+        time.sleep(0.02)
+
+
+def wait_while_starting(controller: LocalController, deployment: Deployment) -> EngineStatus:
+    seen: list[EngineStatus] = []
+
+    def decided() -> bool:
+        seen.append(controller.status(deployment))
+        return seen[-1].state is not EngineState.STARTING
+
+    wait_for(decided)
+    return seen[-1]

@@ -1,0 +1,443 @@
+"""The real genai-bench, mostly against the real llama.cpp server, from warm-up to stop."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+from typing import ClassVar
+
+import httpx
+import psutil
+import pytest
+
+from controllers.base import Benchmark, PointResult
+from controllers.engines.gguf_tokenizer import tokenizer_directory
+from controllers.genai_bench.child import Child
+from controllers.genai_bench.run import GenaiBench, GenaiBenchRun
+from controllers.genai_bench.warmup import typical_lengths
+from tests.controllers.genai_bench_plans import plan
+from tuning.domain.failures import FailureKind
+from tuning.domain.names import LogSource
+
+# mypy checks here that the contract is kept.
+BENCHMARK: type[Benchmark] = GenaiBench
+
+API_KEY = "sk-very-secret-key"
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+class Log:
+    """Keeps the lines that a run logs."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def __call__(self, source: LogSource, line: str) -> None:
+        assert source is LogSource.BENCHMARK
+        self.lines.append(line)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines)
+
+
+class Engine:
+    """The embedded llama.cpp server as a child process."""
+
+    def __init__(self, model: Path) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "controllers.engines.llamacpp_server"),
+                *("--model", str(model), "--port", str(self.port)),
+                *("--parallel", "4", "--threads", "1", "--ctx-size", "4096"),
+            ],
+            cwd=PROJECT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def wait_until_healthy(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, "the engine ended"
+            try:
+                if httpx.get(f"{self.url}/health", trust_env=False).is_success:
+                    return
+            except httpx.HTTPError:
+                pass
+            time.sleep(0.05)
+        pytest.fail("the engine is not healthy after 60 s")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(sample_model: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tokenizer_directory(sample_model, tmp_path_factory.mktemp("tokenizers")))
+
+
+@pytest.fixture(scope="module")
+def engine(sample_model: Path) -> Iterator[Engine]:
+    engine = Engine(sample_model)
+    try:
+        engine.wait_until_healthy()
+        yield engine
+    finally:
+        engine.kill()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(tmp_path: Path) -> Iterator[None]:
+    """No process that was told of this test's directory outlives the test, nor any thread."""
+    yield
+    assert processes_about(tmp_path) == []
+    assert [
+        t.name for t in threading.enumerate() if t.name in ("warm-up", "genai-bench output")
+    ] == []
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def processes_about(directory: Path) -> list[list[str]]:
+    commands = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
+    return [words for words in commands if any(str(directory) in word for word in words)]
+
+
+def wait_for(what: Callable[[], bool], within_s: float = 120) -> None:
+    deadline = time.monotonic() + within_s
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+def follow(run: GenaiBenchRun, on_poll: Callable[[], None] = lambda: None) -> list[PointResult]:
+    """Poll until the run has finished; stops it whatever happens."""
+    results: list[PointResult] = []
+    deadline = time.monotonic() + 150
+    try:
+        while not run.finished and time.monotonic() < deadline:
+            results += run.poll()
+            on_poll()
+            time.sleep(0.02)
+    finally:
+        run.stop()
+    return results + run.poll()
+
+
+def texts_below(directory: Path) -> list[str]:
+    return [path.read_text() for path in directory.rglob("*") if path.is_file()]
+
+
+@pytest.mark.slow
+def test_a_grid_is_measured_in_one_call_and_each_point_is_handed_out_once(
+    engine: Engine, tokenizer: str, tmp_path: Path
+) -> None:
+    grid = plan(
+        tokenizer=tokenizer,
+        scenarios=["D(16,8)", "D(24,4)"],
+        concurrencies=[1, 2],
+        repeats=2,
+        warmup_requests=3,
+        max_requests_per_point=1,
+    )
+    workdir, log = tmp_path / "work", Log()
+    (workdir / "results").mkdir(parents=True)
+    (workdir / "results" / "of_an_earlier_attempt.json").touch()
+    run = GenaiBench(API_KEY).start(engine.url, grid, workdir, log)
+    assert run.phase == "warm-up"
+    results = follow(run)
+
+    assert run.failure is None
+    assert [result.point for result in results] == grid.points()
+    for result in results:
+        assert result.num_failed_requests == 0
+        assert result.metrics["error_rate"] == 0
+        assert result.metrics["mean_output_tokens"] == (8 if "16" in result.point.scenario else 4)
+
+    # The raw files stay, in order, in the form that genai-bench's own reports read.
+    files = sorted(path.name for path in (workdir / "results").iterdir())
+    assert [name.split("_")[0] for name in files[:-1]] == [f"{n:03}" for n in range(8)]
+    assert files[-1] == "experiment_metadata.json"
+    assert json.loads((workdir / "results" / files[0]).read_text())["_time_unit"] == "s"
+    assert sorted(path.name for path in workdir.iterdir()) == ["results"]
+
+    # The key is nowhere, and neither is the noise.
+    assert "model_api_key: ***" in str(log)
+    assert API_KEY not in "\n".join([str(log), *texts_below(workdir)])
+    assert "NoneType" not in str(log)
+    assert any(line.startswith("warm-up: 3 requests in") for line in log.lines)
+
+    # One call, no reports.
+    assert str(log).count("Welcome to genai-bench") == 1
+    assert "Saving excel" not in str(log)
+
+
+@pytest.mark.slow
+def test_points_survive_a_caller_that_does_not_poll_while_files_are_overwritten(
+    engine: Engine, tokenizer: str, tmp_path: Path
+) -> None:
+    """Both repeats have the same file name when they take as many seconds."""
+    twice = plan(tokenizer=tokenizer, repeats=2, max_requests_per_point=1)
+    log = Log()
+    run = GenaiBench().start(engine.url, twice, tmp_path / "work", log)
+    try:
+        wait_for(lambda: str(log).count("has finished after") == 2)
+        wait_for(lambda: bool(list((tmp_path / "work").glob("scratch/experiment/D16*"))))
+    finally:
+        results = follow(run)
+    assert [result.point for result in results] == twice.points()
+
+
+@pytest.mark.slow
+def test_an_engine_killed_during_a_point_fails_the_benchmark_soon(
+    sample_model: Path, tokenizer: str, tmp_path: Path
+) -> None:
+    victim, log = Engine(sample_model), Log()
+    died_at = 0.0
+
+    def kill_in_the_second_point() -> None:
+        nonlocal died_at
+        if not died_at and run.phase == "D(16,8) at concurrency 2":
+            victim.kill()
+            died_at = time.monotonic()
+
+    try:
+        victim.wait_until_healthy()
+        three_points = plan(tokenizer=tokenizer, concurrencies=[1, 2, 3])
+        run = GenaiBench().start(victim.url, three_points, tmp_path / "work", log)
+        results = follow(run, kill_in_the_second_point)
+    finally:
+        victim.kill()
+
+    # A request may have succeeded before the kill: then the second point has a result that says
+    # how many failed, and only the third is missing.
+    assert results[0].point.concurrency == 1
+    assert all(result.num_failed_requests for result in results[1:])
+    assert time.monotonic() - died_at < 10
+    assert run.failure
+    assert run.failure.kind is FailureKind.BENCHMARK_FAILED
+    assert "exit code 1 without a result for" in run.failure.message
+    assert "D(16,8) at concurrency 3" in run.failure.message
+    assert "x 503 (Connection error" in run.failure.message
+    assert str(log).count("Received error response") <= 6
+
+
+@pytest.mark.slow
+def test_genai_bench_failing_at_once_says_why(tmp_path: Path) -> None:
+    absent = plan(tokenizer=str(tmp_path / "absent"), warmup_requests=1)
+    log = Log()
+    run = GenaiBench(API_KEY).start(f"http://127.0.0.1:{free_port()}", absent, tmp_path / "w", log)
+    assert follow(run) == []
+    assert run.failure
+    assert run.failure.kind is FailureKind.BENCHMARK_FAILED
+    assert "exit code 1 without a result for D(16,8) at concurrency 1" in run.failure.message
+    assert "OSError" in run.failure.message
+    assert any(line.startswith("warm-up: 1 of 1 requests failed: Conn") for line in log.lines)
+    assert API_KEY not in "\n".join([str(log), run.failure.message, *texts_below(tmp_path)])
+
+
+def stop_in_time(run: GenaiBenchRun) -> None:
+    started = time.monotonic()
+    run.stop()
+    assert time.monotonic() - started < 1
+    assert run.finished
+    assert run.failure
+    assert "was stopped without a result for" in run.failure.message
+    run.stop()
+    assert run.poll() == []
+
+
+def test_stop_during_the_import(tmp_path: Path) -> None:
+    run = GenaiBench().start("http://127.0.0.1:9", plan(), tmp_path / "work", Log())
+    wait_for(lambda: run.phase == "genai-bench starts")
+    time.sleep(0.5)
+    assert run.poll() == []
+    stop_in_time(run)
+
+
+def test_stop_during_the_warm_up_does_not_wait_for_answers(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        asked = plan(warmup_requests=8, concurrencies=[4])
+        run = GenaiBench().start(url, asked, tmp_path / "work", Log())
+        connection, _ = mute.accept()
+        assert run.phase == "warm-up"
+        stop_in_time(run)
+        connection.close()
+
+
+@pytest.mark.slow
+def test_stop_while_measuring(engine: Engine, tokenizer: str, tmp_path: Path) -> None:
+    long = plan(tokenizer=tokenizer, max_requests_per_point=10_000)
+    run = GenaiBench().start(engine.url, long, tmp_path / "work", Log())
+    try:
+        wait_for(lambda: run.phase == "D(16,8) at concurrency 1")
+        assert processes_about(tmp_path)
+    finally:
+        stop_in_time(run)
+
+
+class FlakyEngine(BaseHTTPRequestHandler):
+    """Streams two tokens for a chat, but answers every third with an error that quotes the key."""
+
+    protocol_version = "HTTP/1.1"
+    numbers: ClassVar[Iterator[int]] = count(1)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        time.sleep(0.05)
+        if next(self.numbers) % 3 == 0:
+            self.begin(500)
+            self.send_chunk(f"no luck with {self.headers['Authorization']}")
+        else:
+            self.begin(200)
+            for event in (
+                {"choices": [{"delta": {"content": "a"}}]},
+                {"choices": [{"delta": {"content": "b"}, "finish_reason": "stop"}]},
+                {"choices": [], "usage": {"prompt_tokens": 16, "completion_tokens": 2}},
+            ):
+                self.send_chunk(f"data: {json.dumps(event)}\n\n")
+                time.sleep(0.005)
+        self.send_chunk("")
+
+    def begin(self, status: int) -> None:
+        self.send_response(status)
+        # genai-bench times tokens by chunks: of any other body it sees only the end.
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+
+    def send_chunk(self, text: str) -> None:
+        self.wfile.write(f"{len(text):x}\r\n{text}\r\n".encode())
+        self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Keeps the test's output clean."""
+
+
+@pytest.mark.slow
+def test_failed_requests_are_counted(tokenizer: str, tmp_path: Path) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), FlakyEngine)
+    threading.Thread(target=server.serve_forever, name="flaky engine").start()
+    flaky = plan(tokenizer=tokenizer, concurrencies=[2], max_requests_per_point=6)
+    log = Log()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}"
+        run = GenaiBench(API_KEY).start(url, flaky, tmp_path / "work", log)
+        (result,) = follow(run)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert run.failure is None
+    assert result.num_failed_requests > 0
+    assert result.num_requests > result.num_failed_requests
+    assert result.metrics["error_rate"] == pytest.approx(1 / 3, abs=0.1)
+    assert "no luck with Bearer ***" in str(log)
+    assert API_KEY not in "\n".join([str(log), *texts_below(tmp_path)])
+
+
+def running(command: list[str]) -> tuple[Child, list[str]]:
+    lines: list[str] = []
+    return Child(command, dict(os.environ), Path.cwd(), lines.append), lines
+
+
+def test_what_outlives_its_leader_is_killed_too() -> None:
+    child, lines = running(["bash", "-c", "sleep 60 & echo $!"])
+    wait_for(lambda: child.exit_code == 0 and bool(lines), within_s=5)
+    survivor = psutil.Process(int(lines[0]))
+    assert survivor.is_running()
+    child.kill()
+    child.kill()
+    wait_for(lambda: not survivor.is_running() or survivor.status() == "zombie", within_s=5)
+
+
+def test_all_output_is_read_before_kill_returns() -> None:
+    child, lines = running(["bash", "-c", "seq 2000; sleep 60"])
+    wait_for(lambda: bool(lines), within_s=5)
+    child.kill()
+    assert lines == [str(number) for number in range(1, 2001)][: len(lines)]
+    assert child.exit_code == -9
+
+
+def test_a_child_hears_one_line_and_then_the_end() -> None:
+    child, lines = running(["bash", "-c", "cat; echo end"])
+    child.tell("go")
+    child.tell("too late")
+    wait_for(lambda: child.exit_code == 0, within_s=5)
+    child.kill()
+    assert lines == ["go", "end"]
+
+
+def files_are_collected(run: GenaiBenchRun, workdir: Path, content: str) -> list[PointResult]:
+    folder = workdir / "scratch" / "experiment"
+    folder.mkdir(exist_ok=True)
+    (folder / "D16_8_text-to-text_num_concurrency_1_time_1s.json").write_text(content)
+    return run.poll()
+
+
+def test_files_that_are_incomplete_or_of_no_use_are_no_results(tmp_path: Path) -> None:
+    sample = (Path(__file__).with_name("data") / "genai_bench_result.json").read_text()
+    workdir, log = tmp_path / "work", Log()
+    run = GenaiBench().start("http://127.0.0.1:9", plan(repeats=2), workdir, log)
+    try:
+        assert files_are_collected(run, workdir, sample[:1000]) == []
+        assert log.lines == []
+        assert files_are_collected(run, workdir, sample.replace('"s"', '"ms"')) == []
+        assert "000_D16_8_text-to-text_num_concurrency_1_time_1s.json is ignored" in log.lines[-1]
+        assert files_are_collected(run, workdir, sample.replace("D(16,8)", "D(9,9)")) == []
+        assert "was not asked for" in log.lines[-1]
+        repeats = [
+            result.point.repeat
+            for _ in range(2)
+            for result in files_are_collected(run, workdir, sample)
+        ]
+        assert repeats == [0, 1]
+        assert run.finished
+        assert run.failure is None
+    finally:
+        run.stop()
+
+
+def test_a_log_that_fails_does_not_end_the_run(tmp_path: Path) -> None:
+    def broken(source: LogSource, line: str) -> None:
+        raise RuntimeError("the database is gone")
+
+    hopeless = plan(warmup_requests=1)
+    run = GenaiBench().start("http://127.0.0.1:9", hopeless, tmp_path / "work", broken)
+    try:
+        wait_for(lambda: run.phase == "genai-bench starts", within_s=5)
+    finally:
+        run.stop()
+
+
+@pytest.mark.parametrize(
+    ("scenario", "lengths"),
+    [
+        ("D(100,20)", (100, 20)),
+        ("N(480,240)/(300,150)", (480, 300)),
+        ("U(50,100)/(200,250)", (100, 250)),
+        ("U(100,200)", (100, 200)),
+        ("E(512)", (64, 16)),
+        ("dataset", (64, 16)),
+    ],
+)
+def test_warm_up_requests_are_about_as_long_as_the_first_scenario(
+    scenario: str, lengths: tuple[int, int]
+) -> None:
+    assert typical_lengths(scenario) == lengths

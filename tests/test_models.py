@@ -1,0 +1,87 @@
+"""The database itself refuses rows that contradict one another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, connection
+from django.utils import timezone
+
+from tuning.models import Experiment, LogChunk, Measurement, Task
+
+pytestmark = pytest.mark.django_db
+
+MakeTask = Callable[..., Task]
+
+
+def experiment(task: Task, **fields: Any) -> Experiment:
+    defaults: dict[str, Any] = {"task": task, "number": 1, "configuration_hash": "a"}
+    return Experiment.objects.create(**{**defaults, **fields})
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": "SLEEPING"},
+        {"status": "SUCCESS", "attempt": 1, "finished_at": timezone.now()},
+        {"status": "FAILED", "attempt": 1, "finished_at": timezone.now()},
+        {"status": "CANCELLED"},
+        {"status": "DEPLOYING", "attempt": 0},
+        {"status": "PENDING", "finished_at": timezone.now()},
+        {"status": "PENDING", "failure_kind": "crashed"},
+    ],
+    ids=str,
+)
+def test_a_contradictory_experiment_is_refused(make_task: MakeTask, fields: dict[str, Any]) -> None:
+    task = make_task()
+    with pytest.raises(IntegrityError):
+        experiment(task, **fields)
+
+
+def test_a_configuration_is_tried_once_per_task(make_task: MakeTask) -> None:
+    task = make_task()
+    experiment(task)
+    with pytest.raises(IntegrityError):
+        experiment(task, number=2)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"status": "COMPLETED", "finished_at": timezone.now()}, {"status": "FAILED"}]
+)
+def test_a_contradictory_task_is_refused(make_task: MakeTask, fields: dict[str, Any]) -> None:
+    task = make_task()
+    with pytest.raises(IntegrityError):
+        Task.objects.filter(pk=task.pk).update(**fields)
+
+
+@pytest.mark.parametrize(
+    "fields", [{"num_failed_requests": 5}, {"concurrency": 0}, {"duration_s": -1.0}]
+)
+def test_a_contradictory_measurement_is_refused(
+    make_task: MakeTask, fields: dict[str, Any]
+) -> None:
+    measured = experiment(make_task())
+    values: dict[str, Any] = {
+        "scenario": "D(1,2)",
+        "concurrency": 1,
+        "metrics": {},
+        "num_requests": 4,
+        "duration_s": 1.0,
+    }
+    with pytest.raises(IntegrityError):
+        Measurement.objects.create(experiment=measured, **{**values, **fields})
+
+
+def test_an_empty_log_chunk_is_refused(make_task: MakeTask) -> None:
+    with pytest.raises(IntegrityError):
+        LogChunk.objects.create(task=make_task(), first_seq=2, last_seq=1, lines=[])
+
+
+def test_the_embedded_database_runs_in_wal_mode() -> None:
+    if connection.vendor != "sqlite":
+        pytest.skip("another database")
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA journal_mode")
+        assert cursor.fetchone() == ("wal",)

@@ -1,0 +1,354 @@
+"""The task file: what a user asks to be tuned.
+
+One model for the command line, the API, the form and the JSON Schema. Read a file with
+`parse_task`; everything that is wrong with it is reported at once. docs/TASK_FILE.md is the
+reference for users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    ModelWrapValidatorHandler,
+    PlainSerializer,
+    PlainValidator,
+    Strict,
+    StrictBool,
+    StringConstraints,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from tuning.domain.names import DeploymentMode, EngineName
+from tuning.domain.objectives import NAMED_OBJECTIVES, Objective
+from tuning.domain.parameters import Parameter
+from tuning.domain.slo import Slo, with_implicit_slos
+from tuning.domain.space import ParameterSpace
+from tuning.domain.spec_checks import nothing_left, problems_between_sections, read_constraints
+from tuning.domain.spec_document import load_document, read_document, unusable_values
+from tuning.domain.spec_errors import (
+    InvalidSection,
+    InvalidTask,
+    Problem,
+    Section,
+    problems_of,
+    shown,
+)
+from tuning.domain.spec_objective import read_objective, write_objective
+from tuning.domain.spec_parameters import Integer, Number, read_parameters, write_parameters
+from tuning.domain.spec_schema import OBJECTIVE_SCHEMA, completed
+from tuning.domain.spec_slo import read_slos, write_slos
+from tuning.domain.traffic import scenario_fault
+
+__all__ = ["InvalidTask", "Problem", "TaskSpec", "parse_task", "read_document", "task_json_schema"]
+
+_OTHER_BENCHMARK_TASKS = (
+    "text-to-embeddings",
+    "text-to-rerank",
+    "text-to-image",
+    "text-to-speech",
+    "image-text-to-text",
+    "image-to-embeddings",
+)
+
+ONE_WEEK_S = 604_800
+_LONGEST_SCENARIO = 64
+
+
+class SearchStrategy(StrEnum):
+    """How the next configurations are chosen."""
+
+    GRID_SEARCH = "grid_search"
+    RANDOM = "random"
+
+
+def _in_a_list(value: object) -> object:
+    """A single number stands for a list of one; what is no number is left for the list to judge."""
+    return [value] if isinstance(value, int | float) else value
+
+
+def _some_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    if not values:
+        raise ValueError("must have at least one entry")
+    repeated = [index for index, value in enumerate(values) if values.index(value) < index]
+    if repeated:
+        raise InvalidSection(
+            Problem((index,), "is there twice; keep one", shown(values[index]))
+            for index in repeated
+        )
+    return values
+
+
+def _scenario(scenario: str) -> str:
+    fault = scenario_fault(scenario)
+    if fault:
+        raise ValueError(fault)
+    return scenario
+
+
+Text = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, min_length=1)]
+Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
+Scenario = Annotated[Text, Field(max_length=_LONGEST_SCENARIO), AfterValidator(_scenario)]
+
+
+class ModelSpec(Section):
+    """Which model is served."""
+
+    older_keys: ClassVar[tuple[str, ...]] = ("name",)
+
+    id_or_path: Text = Field(
+        description="A path, a hub id, or the name of a model known to the cluster.",
+        examples=["models/SmolLM2-135M-Instruct.gguf", "meta-llama/Llama-3.2-1B-Instruct"],
+    )
+    namespace: Annotated[Text, Field(max_length=63)] = Field(
+        default="autotuner",
+        description="Kubernetes namespace in which OME serves the model; unused otherwise.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older_name(cls, section: object) -> object:
+        if not isinstance(section, Mapping) or "name" not in section or "id_or_path" in section:
+            return section
+        return {("id_or_path" if key == "name" else key): item for key, item in section.items()}
+
+
+class OptimizationSpec(Section):
+    """What is searched for, and for how long."""
+
+    strategy: SearchStrategy = Field(
+        default=SearchStrategy.GRID_SEARCH,
+        description="`grid_search` tries every configuration, `random` draws `max_iterations`.",
+    )
+    objective: Annotated[
+        Objective,
+        PlainValidator(read_objective),
+        PlainSerializer(write_objective),
+        WithJsonSchema(OBJECTIVE_SCHEMA),
+    ] = Field(
+        default=NAMED_OBJECTIVES["minimize_latency"],
+        description="What makes a configuration better: a name, or a metric with a direction.",
+        examples=["maximize_throughput", {"metric": "ttft_p99_s", "direction": "minimize"}],
+    )
+    max_iterations: Count | None = Field(
+        default=None,
+        validate_default=True,
+        description="At most this many configurations, the baseline not counted. Without it, "
+        "grid_search tries them all.",
+        examples=[20],
+    )
+    timeout_per_iteration: Annotated[Number, Field(gt=0, le=ONE_WEEK_S)] = Field(
+        default=600.0,
+        description="Seconds after which a phase of one experiment is given up: first starting "
+        "the engine, then measuring it.",
+    )
+    seed: Integer = Field(default=0, description="Another seed draws other random configurations.")
+    baseline: StrictBool = Field(
+        default=True,
+        description="Measure the engine with none of the tuned flags first, for comparison.",
+    )
+
+    @field_validator("max_iterations")
+    @classmethod
+    def _random_needs_an_end(cls, limit: int | None, info: ValidationInfo) -> int | None:
+        if limit is None and info.data.get("strategy") is SearchStrategy.RANDOM:
+            raise ValueError("must be given for the random strategy, which has no end of its own")
+        return limit
+
+
+class BenchmarkSpec(Section):
+    """How each configuration is measured, in genai-bench's own terms."""
+
+    task: Literal["text-to-text"] = Field(
+        default="text-to-text", description="genai-bench's task; only text-to-text can be tuned."
+    )
+    model_name: Text | None = Field(
+        default=None,
+        description="Name under which the engine serves the model. Left out, the last part of "
+        "`model.id_or_path`, without `.gguf`.",
+        examples=["llama-3-2-1b-instruct"],
+    )
+    model_tokenizer: Text | None = Field(
+        default=None,
+        description="Directory or hub id of the tokenizer that counts tokens. Left out, the "
+        "model's own.",
+        examples=["meta-llama/Llama-3.2-1B-Instruct"],
+    )
+    traffic_scenarios: Annotated[tuple[Scenario, ...], AfterValidator(_some_distinct)] = Field(
+        default=("D(100,100)",),
+        description="Token counts of a request, input then output: `D(in,out)` exactly, "
+        "`N(mean,stddev)/(mean,stddev)` normal, `U(max,max)` or `U(min,max)/(min,max)` uniform.",
+        examples=[["D(100,100)", "N(480,240)/(300,150)"]],
+        json_schema_extra={"minItems": 1, "uniqueItems": True},
+    )
+    num_concurrency: Annotated[
+        tuple[Count, ...],
+        BeforeValidator(_in_a_list, json_schema_input_type=Count | tuple[Count, ...]),
+        AfterValidator(_some_distinct),
+    ] = Field(
+        default=(1,),
+        description="Requests under way at the same time. Every scenario is measured at each.",
+        examples=[[1, 4, 16], 8],
+    )
+    max_time_per_iteration: Count = Field(
+        default=10, description="Minutes after which a load point ends."
+    )
+    max_requests_per_iteration: Count = Field(
+        default=100, description="Requests after which a load point ends, if that comes first."
+    )
+    warmup: Annotated[int, Strict(), Field(ge=0, le=1_000_000)] = Field(
+        default=4, description="Requests sent before measuring, and not counted."
+    )
+    repeats: Annotated[int, Strict(), Field(ge=1, le=1_000)] = Field(
+        default=1, description="How often each load point is measured; the median counts."
+    )
+    additional_params: dict[str, Any] = Field(
+        default_factory=dict,
+        description="Fields added to each request, with their JSON types kept.",
+        examples=[{"temperature": 0.0, "ignore_eos": True}],
+    )
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _only_text(cls, task: object) -> object:
+        if task in _OTHER_BENCHMARK_TASKS:
+            raise ValueError(
+                'must be "text-to-text": genai-bench measures other tasks too, but with other '
+                "loads and metrics than those that are tuned here"
+            )
+        return task
+
+
+class TaskSpec(Section):
+    """A whole task file."""
+
+    task_name: Annotated[Text, Field(max_length=100)] = Field(
+        description="What the task is called in lists.", examples=["smollm-on-two-cores"]
+    )
+    description: Annotated[str, Strict(), Field(max_length=10_000)] = Field(
+        default="", description="Anything worth knowing about the task."
+    )
+    deployment_mode: DeploymentMode = Field(
+        default=DeploymentMode.OME,
+        description="Where engines run: as a process of this host, in Docker, or in a cluster "
+        "through OME.",
+    )
+    model: ModelSpec = Field(description="Which model is served.")
+    base_runtime: EngineName = Field(description="The engine.", examples=["llamacpp"])
+    runtime_image_tag: Text | None = Field(
+        default=None,
+        description="Tag of the engine's container image; unused by `local`.",
+        examples=["v0.5.2-cu126"],
+    )
+    parameters: Annotated[
+        dict[str, Parameter],
+        PlainValidator(read_parameters),
+        PlainSerializer(write_parameters),
+        WithJsonSchema({"type": "object"}),
+    ] = Field(
+        description="The engine's own flags, without dashes in front: a value fixes a flag, a "
+        "list or a range is searched over.",
+        examples=[{"threads": [1, 2], "parallel": {"type": "int", "low": 1, "high": 8}}],
+    )
+    constraints: tuple[Annotated[str, Strict()], ...] = Field(
+        default=(),
+        description="Conditions that every configuration keeps.",
+        examples=[["tp-size * dp-size <= 8"]],
+    )
+    optimization: OptimizationSpec = Field(
+        default_factory=OptimizationSpec, description="What is searched for, and for how long."
+    )
+    slo: Annotated[
+        tuple[Slo, ...],
+        PlainValidator(read_slos),
+        PlainSerializer(write_slos),
+        WithJsonSchema({"type": "object"}),
+    ] = Field(
+        default=(),
+        description="Limits that a configuration must keep, at every load point.",
+        examples=[{"ttft_p99_s": 0.5}, {"e2e_latency": {"p90": {"max": 5.0, "hard": False}}}],
+    )
+    benchmark: BenchmarkSpec = Field(
+        default_factory=BenchmarkSpec, description="How each configuration is measured."
+    )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _report_all_problems_at_once(
+        cls, document: Any, handler: ModelWrapValidatorHandler[Self]
+    ) -> Self:
+        if isinstance(document, cls):
+            return document
+        problems = unusable_values(document) if isinstance(document, Mapping) else []
+        try:
+            spec = handler(document)
+        except ValidationError as error:
+            problems += problems_of(error, cls)
+        if isinstance(document, Mapping):
+            problems += problems_between_sections(document)
+        if not problems:
+            problems += nothing_left(spec.space())
+        if problems:
+            raise InvalidTask(_one_for_each_place(problems))
+        return spec
+
+    @property
+    def objective(self) -> Objective:
+        return self.optimization.objective
+
+    @property
+    def slos(self) -> tuple[Slo, ...]:
+        """The limits of the file and those that hold for every task."""
+        return with_implicit_slos(self.slo)
+
+    @property
+    def served_model_name(self) -> str:
+        """What clients put into a request's `model`."""
+        if self.benchmark.model_name is not None:
+            return self.benchmark.model_name
+        last_part = PurePosixPath(self.model.id_or_path).name or self.model.id_or_path
+        return last_part[: -len(".gguf")] if last_part.lower().endswith(".gguf") else last_part
+
+    def space(self) -> ParameterSpace:
+        """The configurations that may be tried."""
+        return ParameterSpace(self.parameters, read_constraints(self.constraints, self.parameters))
+
+    def to_document(self) -> dict[str, Any]:
+        """The normalised task file: JSON values that `parse_task` reads back as an equal spec."""
+        return self.model_dump(mode="json")
+
+
+def parse_task(document: str | bytes | Mapping[str, Any]) -> TaskSpec:
+    """Read a task file, as text or already as values.
+
+    Raises:
+        InvalidTask: with everything that is wrong with it.
+    """
+    return TaskSpec.model_validate(load_document(document))
+
+
+def task_json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of a task file, as editors and forms use it.
+
+    It knows all forms that are read, but not what spans several fields: what it accepts may
+    still be refused by `parse_task`, never the other way round.
+    """
+    return completed(TaskSpec.model_json_schema())
+
+
+def _one_for_each_place(problems: list[Problem]) -> list[Problem]:
+    """The first problem of each place: what comes after it mostly follows from it."""
+    by_place: dict[tuple[str | int, ...], Problem] = {}
+    for problem in problems:
+        by_place.setdefault(problem.location, problem)
+    return list(by_place.values())

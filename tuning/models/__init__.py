@@ -1,0 +1,9 @@
+"""What the database holds. It is the truth: every process may die at any moment."""
+
+from tuning.models.experiment import Experiment
+from tuning.models.lease import Lease
+from tuning.models.log_chunk import LogChunk
+from tuning.models.measurement import Measurement
+from tuning.models.task import Task
+
+__all__ = ["Experiment", "Lease", "LogChunk", "Measurement", "Task"]

@@ -1,0 +1,62 @@
+"""A task: what a user asked to tune, and how far that has come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from tuning.domain.lifecycle import TaskStatus
+from tuning.domain.spec import TaskSpec, parse_task
+from tuning.models.choices import choices_of, is_one_of
+
+TERMINAL_TASK_STATUSES = [status.value for status in TaskStatus if status.is_terminal]
+
+
+class Task(models.Model):
+    """One tuning task. `spec` is the normalised task document; parse it with `parsed_spec`."""
+
+    name = models.CharField(max_length=100)
+    description = models.TextField(blank=True)
+    spec: models.JSONField[Any, dict[str, Any]] = models.JSONField()
+    status = models.CharField(
+        max_length=16, choices=choices_of(TaskStatus), default=TaskStatus.PENDING.value
+    )
+    status_reason = models.TextField(
+        blank=True, help_text="Why the task ended as it did, in one sentence."
+    )
+    best_experiment = models.ForeignKey(
+        "tuning.Experiment", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    cancel_requested_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    started_at = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.CheckConstraint(
+                condition=is_one_of("status", TaskStatus), name="task_status_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=TERMINAL_TASK_STATUSES, finished_at__isnull=False)
+                | (~Q(status__in=TERMINAL_TASK_STATUSES) & Q(finished_at__isnull=True)),
+                name="task_is_finished_iff_it_has_an_end",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status=TaskStatus.COMPLETED.value) | Q(best_experiment__isnull=False),
+                name="task_completed_has_a_best_experiment",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"#{self.pk} {self.name}"
+
+    @property
+    def state(self) -> TaskStatus:
+        return TaskStatus(self.status)
+
+    def parsed_spec(self) -> TaskSpec:
+        return parse_task(self.spec)

@@ -1,0 +1,240 @@
+"""What comes next for a task, decided from the database alone.
+
+Short and idempotent: called once too often it changes nothing, and no process has to stay alive
+between two calls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from tuning.domain.failures import FailureKind
+from tuning.domain.lifecycle import (
+    ExperimentEvent,
+    ExperimentStatus,
+    TaskEvent,
+    TaskStatus,
+    next_status,
+    target_of,
+)
+from tuning.domain.names import FlagValue
+from tuning.domain.objectives import Evaluation, best_of
+from tuning.domain.search import build_strategy
+from tuning.domain.search.base import Trial
+from tuning.domain.space import SpaceError, configuration_hash
+from tuning.domain.spec import TaskSpec
+from tuning.models import Experiment, Task
+from tuning.models.experiment import BASELINE_NUMBER, FULL_FIDELITY
+
+MAX_PARALLEL = 1
+"""Experiments of one task that run side by side."""
+
+HOPELESS_KINDS = frozenset(
+    {FailureKind.MODEL_MISSING, FailureKind.ENGINE_MISSING, FailureKind.IMAGE_MISSING}
+)
+"""Failures that every configuration of the task would share."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What to do now: run the experiments in `ready`, or nothing more once `finished`."""
+
+    ready: tuple[int, ...]
+    finished: bool
+
+
+def advance(task_id: int) -> Step:
+    """Take a task one step on: queue the next experiments, or finish it.
+
+    Raises:
+        Task.DoesNotExist: there is no such task.
+    """
+    with transaction.atomic():
+        task = Task.objects.select_for_update().get(pk=task_id)
+        if task.state.is_terminal:
+            return Step(ready=(), finished=True)
+        if task.state is TaskStatus.PENDING:
+            _move(task, TaskEvent.STARTED, started_at=timezone.now())
+        return _TaskStep(task).take()
+
+
+def best_experiment(spec: TaskSpec, experiments: list[Experiment]) -> Experiment | None:
+    """The best of the experiments that succeeded; the earlier one when two are equal."""
+    by_id = {experiment.pk: experiment for experiment in experiments}
+    best = best_of(
+        (
+            (experiment.pk, _evaluation(experiment))
+            for experiment in sorted(experiments, key=lambda one: one.number)
+        ),
+        spec.objective,
+    )
+    return None if best is None else by_id[best]
+
+
+def _evaluation(experiment: Experiment) -> Evaluation | None:
+    if experiment.state is not ExperimentStatus.SUCCESS:
+        return None
+    return Evaluation(
+        value=experiment.objective_value, score=experiment.score, feasible=True, verdicts=()
+    )
+
+
+def _move(task: Task, event: TaskEvent, **fields: Any) -> None:
+    """Move a task that this transaction holds."""
+    task.status = next_status(task.state, event).value
+    for name, value in fields.items():
+        setattr(task, name, value)
+    task.save(update_fields=["status", *fields])
+
+
+class _TaskStep:
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._spec = task.parsed_spec()
+        self._experiments = list(task.experiments.all())
+
+    def take(self) -> Step:
+        if self._task.cancel_requested_at is not None:
+            return self._cancel()
+        hopeless = self._hopeless_failure()
+        if hopeless is not None:
+            self._drop_pending()
+            return self._finish(hopeless)
+        why_no_more = self._queue_more() if self._task.state is TaskStatus.RUNNING else None
+        pending = self._with_status(ExperimentStatus.PENDING)
+        if pending or self._running():
+            return Step(ready=tuple(one.pk for one in pending), finished=False)
+        if self._task.state is TaskStatus.PAUSED:
+            return Step(ready=(), finished=False)
+        return self._finish(why_no_more)
+
+    # --- Endings ---
+
+    def _cancel(self) -> Step:
+        self._drop_pending()
+        if self._running():
+            return Step(ready=(), finished=False)
+        best = best_experiment(self._spec, self._experiments)
+        _move(
+            self._task,
+            TaskEvent.CANCELLED,
+            finished_at=timezone.now(),
+            best_experiment=best,
+            status_reason="Cancelled by the user; what was measured is kept.",
+        )
+        return Step(ready=(), finished=True)
+
+    def _finish(self, reason: str | None = None) -> Step:
+        best = best_experiment(self._spec, self._experiments)
+        if best is not None:
+            _move(
+                self._task,
+                TaskEvent.FINISHED,
+                finished_at=timezone.now(),
+                best_experiment=best,
+                status_reason=reason or "",
+            )
+        else:
+            _move(
+                self._task,
+                TaskEvent.FAILED,
+                finished_at=timezone.now(),
+                best_experiment=None,
+                status_reason=reason or self._why_nothing_won(),
+            )
+        return Step(ready=(), finished=True)
+
+    def _why_nothing_won(self) -> str:
+        if not self._experiments:
+            return "There is no configuration to try."
+        violated = [one for one in self._experiments if one.failure_kind == "slo_violated"]
+        if violated:
+            return (
+                f"No configuration met the SLOs: {len(violated)} of {len(self._experiments)} "
+                "were measured and broke a hard limit."
+            )
+        return f"All {len(self._experiments)} experiments failed."
+
+    def _hopeless_failure(self) -> str | None:
+        if self._with_status(ExperimentStatus.SUCCESS) or self._running():
+            return None
+        for experiment in self._experiments:
+            failure = experiment.failure
+            if failure is not None and failure.kind in HOPELESS_KINDS:
+                return f"Every configuration would fail alike: {failure.message}"
+        return None
+
+    # --- Queueing ---
+
+    def _queue_more(self) -> str | None:
+        """Insert what may run next. Returns why the search can't go on, if it can't."""
+        free = (
+            MAX_PARALLEL - len(self._running()) - len(self._with_status(ExperimentStatus.PENDING))
+        )
+        if free > 0 and self._wants_baseline():
+            self._insert(BASELINE_NUMBER, self._spec.space().baseline())
+            free -= 1
+        wanted = min(free, self._budget_left())
+        if wanted <= 0:
+            return None
+        history = [self._trial(experiment) for experiment in self._experiments]
+        try:
+            proposals = build_strategy(self._spec).ask(history, wanted)
+        except SpaceError as error:
+            return str(error)
+        for proposal in proposals:
+            self._insert(self._next_number(), proposal.parameters)
+        return None
+
+    def _wants_baseline(self) -> bool:
+        return self._spec.optimization.baseline and not any(
+            experiment.is_baseline for experiment in self._experiments
+        )
+
+    def _budget_left(self) -> int:
+        limit = self._spec.optimization.max_iterations
+        tried = sum(not experiment.is_baseline for experiment in self._experiments)
+        return MAX_PARALLEL if limit is None else limit - tried
+
+    def _next_number(self) -> int:
+        return 1 + max((one.number for one in self._experiments), default=BASELINE_NUMBER)
+
+    def _insert(self, number: int, parameters: Mapping[str, FlagValue]) -> None:
+        self._experiments.append(
+            Experiment.objects.create(
+                task=self._task,
+                number=number,
+                parameters=dict(parameters),
+                configuration_hash=configuration_hash(parameters),
+                fidelity=FULL_FIDELITY,
+            )
+        )
+
+    def _drop_pending(self) -> None:
+        self._task.experiments.filter(status=ExperimentStatus.PENDING.value).update(
+            status=target_of(ExperimentEvent.CANCELLED), finished_at=timezone.now()
+        )
+        self._experiments = list(self._task.experiments.all())
+
+    # --- Looking ---
+
+    def _with_status(self, *statuses: ExperimentStatus) -> list[Experiment]:
+        return [experiment for experiment in self._experiments if experiment.state in statuses]
+
+    def _running(self) -> list[Experiment]:
+        return [experiment for experiment in self._experiments if experiment.state.is_running]
+
+    @staticmethod
+    def _trial(experiment: Experiment) -> Trial:
+        failure = experiment.failure
+        return Trial(
+            parameters=experiment.parameters,
+            status=experiment.state,
+            score=experiment.score if experiment.state is ExperimentStatus.SUCCESS else None,
+            failure_kind=failure.kind if failure else None,
+        )

@@ -1,0 +1,175 @@
+"""Who runs an experiment: claimed by one conditional UPDATE, kept by heartbeats.
+
+The database owns liveness. A worker that lost its lease can record nothing, because every write
+filters on the lease's token.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+import uuid
+from typing import Any, Self
+
+import psutil
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from tuning.domain.lifecycle import ExperimentEvent, sources_of, target_of
+from tuning.models import Experiment, Lease
+
+logger = logging.getLogger(__name__)
+
+HEARTBEAT_INTERVAL_S = 10.0
+LEASE_S = 60.0
+GIVE_UP_AFTER_S = 45.0
+"""A worker stops its engine itself before the lease runs out and another takes over."""
+
+
+class LeaseLost(Exception):
+    """Another worker may run this experiment now: nothing more may be recorded."""
+
+
+def this_process() -> str:
+    """`host/pid/start time`: names this process for good, where a bare pid may be reused."""
+    return process_name(os.getpid(), psutil.Process().create_time())
+
+
+def process_name(pid: int, create_time: float) -> str:
+    return f"{socket.gethostname()}/{pid}/{create_time:.2f}"
+
+
+def process_is_gone(owner: str) -> bool:
+    """True only when the owner ran on this host and is surely dead."""
+    host, _, rest = owner.partition("/")
+    pid, _, _ = rest.partition("/")
+    if host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        return process_name(int(pid), psutil.Process(int(pid)).create_time()) != owner
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.AccessDenied:
+        return False
+
+
+class HeldLease:
+    """The right to record what happens to one experiment."""
+
+    def __init__(self, experiment: Experiment, token: uuid.UUID) -> None:
+        self.experiment = experiment
+        self.token = token
+
+    def record(self, **fields: Any) -> None:
+        """Write fields of the experiment.
+
+        Raises:
+            LeaseLost: the lease is not ours any more; nothing was written.
+        """
+        written = Experiment.objects.filter(pk=self.experiment.pk, lease__token=self.token).update(
+            **fields
+        )
+        if not written:
+            raise LeaseLost(str(self.experiment))
+        self._remember(fields)
+
+    def move(self, event: ExperimentEvent, **fields: Any) -> None:
+        """Move the experiment on by `event` and write `fields` in the same UPDATE.
+
+        Raises:
+            LeaseLost: the lease is not ours any more; nothing was written.
+        """
+        moved = Experiment.objects.filter(
+            pk=self.experiment.pk,
+            lease__token=self.token,
+            status__in=[status.value for status in sources_of(event)],
+        ).update(status=target_of(event), **fields)
+        if not moved:
+            raise LeaseLost(str(self.experiment))
+        self._remember({"status": target_of(event), **fields})
+
+    def end(self, event: ExperimentEvent, **fields: Any) -> None:
+        """Record the outcome and give the lease back, both or neither."""
+        with transaction.atomic():
+            self.move(event, **fields)
+            Lease.objects.filter(token=self.token).delete()
+
+    def still_ours(self) -> bool:
+        """Renew the heartbeat; False when the lease is gone."""
+        return bool(Lease.objects.filter(token=self.token).update(heartbeat_at=timezone.now()))
+
+    def _remember(self, fields: dict[str, Any]) -> None:
+        for name, value in fields.items():
+            setattr(self.experiment, name, value)
+
+
+def claim(experiment_id: int, owner: str) -> HeldLease | None:
+    """Take a pending experiment for this worker, or None when another was first.
+
+    Measurements of an earlier attempt go: they were taken against another launch.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        claimed = Experiment.objects.filter(
+            pk=experiment_id,
+            status__in=[status.value for status in sources_of(ExperimentEvent.CLAIMED)],
+            task__cancel_requested_at__isnull=True,
+        ).update(
+            status=target_of(ExperimentEvent.CLAIMED), attempt=F("attempt") + 1, started_at=now
+        )
+        if not claimed:
+            return None
+        experiment = Experiment.objects.select_related("task").get(pk=experiment_id)
+        experiment.measurements.all().delete()
+        lease = Lease.objects.create(
+            experiment=experiment, owner=owner, acquired_at=now, heartbeat_at=now
+        )
+    return HeldLease(experiment, lease.token)
+
+
+class Heartbeat:
+    """Renews a lease from a thread of its own for as long as the `with` block runs."""
+
+    def __init__(self, lease: HeldLease, interval_s: float = HEARTBEAT_INTERVAL_S) -> None:
+        self._lease = lease
+        self._interval_s = interval_s
+        self._done = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(
+            target=self._beat, name=f"heartbeat-{lease.experiment.pk}", daemon=True
+        )
+
+    @property
+    def lost(self) -> bool:
+        return self._lost.is_set()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        last_renewed = time.monotonic()
+        try:
+            while not self._done.wait(self._interval_s):
+                try:
+                    if not self._lease.still_ours():
+                        self._lost.set()
+                        return
+                    last_renewed = time.monotonic()
+                except DatabaseError:
+                    logger.warning("heartbeat of %s failed", self._lease.experiment, exc_info=True)
+                    # A broken connection would fail for ever; the next beat opens a new one.
+                    connection.close()
+                if time.monotonic() - last_renewed > GIVE_UP_AFTER_S:
+                    self._lost.set()
+                    return
+        finally:
+            connection.close()

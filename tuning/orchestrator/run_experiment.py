@@ -1,0 +1,334 @@
+"""One experiment from claim to outcome: deploy, wait, measure, judge, clean up.
+
+Every wait goes through one tick, which looks at the lease, at a cancel and at the phase's deadline,
+so that nothing can outlive them. Whatever happens, the engine is removed before the outcome is
+recorded: a recorded outcome means that nothing of the experiment runs any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from controllers.base import (
+    BenchmarkRun,
+    Deployment,
+    DeploymentError,
+    DeploymentIdentity,
+    EngineState,
+    PointResult,
+)
+from tuning.domain.failures import Failure, FailureKind
+from tuning.domain.lifecycle import ExperimentEvent, ExperimentStatus, after_failure
+from tuning.domain.names import LogSource
+from tuning.domain.objectives import evaluate
+from tuning.models import Measurement, Task
+from tuning.orchestrator.lease import Heartbeat, HeldLease, LeaseLost, claim
+from tuning.orchestrator.plan import benchmark_plan, deployment_request
+from tuning.orchestrator.ports import Ports, TokenizerUnavailable
+
+logger = logging.getLogger(__name__)
+
+MIN_TICK_S = 0.02
+MAX_TICK_S = 0.25
+CANCEL_CHECK_INTERVAL_S = 1.0
+
+
+class ExperimentFailed(Exception):
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+
+
+class ExperimentCancelled(Exception):
+    """The task was cancelled, or this process was asked to stop."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an experiment ends: the event that moves it and the fields that go with it."""
+
+    event: ExperimentEvent
+    fields: dict[str, Any] = field(default_factory=dict)
+
+
+def run_experiment(experiment_id: int, ports: Ports) -> ExperimentStatus | None:
+    """Run a pending experiment to its end.
+
+    Returns:
+        The status it ended with (PENDING when it is to be tried again), or None when it was not
+        to be had: claimed by another, or cancelled.
+    """
+    lease = claim(experiment_id, ports.owner)
+    if lease is None:
+        return None
+    with Heartbeat(lease) as heartbeat:
+        try:
+            ExperimentRun(lease, heartbeat, ports).run()
+        except LeaseLost:
+            ports.log(
+                LogSource.ORCHESTRATOR,
+                f"Experiment {lease.experiment.number}: the lease was lost; its engine was "
+                "stopped and nothing more is recorded here.",
+            )
+            return None
+    return lease.experiment.state
+
+
+class ExperimentRun:
+    """One attempt at one experiment, by the holder of its lease."""
+
+    def __init__(self, lease: HeldLease, heartbeat: Heartbeat, ports: Ports) -> None:
+        self._lease = lease
+        self._heartbeat = heartbeat
+        self._ports = ports
+        self._experiment = lease.experiment
+        self._spec = lease.experiment.task.parsed_spec()
+        self._deployment: Deployment | None = None
+        self._benchmark_run: BenchmarkRun | None = None
+        self._last_cancel_check = float("-inf")
+
+    def run(self) -> None:
+        """Raises LeaseLost, after the engine was stopped, when the outcome can't be recorded."""
+        # What stops this process in the middle (a second signal, SystemExit) counts as a cancel.
+        outcome = Outcome(ExperimentEvent.CANCELLED)
+        try:
+            outcome = self._attempt()
+        finally:
+            cleanup_s = self._clean_up()
+            self._record(outcome, cleanup_s)
+
+    def _attempt(self) -> Outcome:
+        try:
+            self._deploy()
+            self._await_ready()
+            self._measure()
+            return self._judge()
+        except ExperimentCancelled:
+            return Outcome(ExperimentEvent.CANCELLED)
+        except ExperimentFailed as failed:
+            return self._failed(failed.failure)
+        except LeaseLost:
+            raise
+        except Exception as error:
+            logger.exception("%s broke", self._experiment)
+            return self._failed(
+                Failure(FailureKind.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+            )
+
+    # --- Phases ---
+
+    def _deploy(self) -> None:
+        self._progress("deploying")
+        identity = DeploymentIdentity(
+            instance=self._ports.instance,
+            task_id=self._experiment.task_id,
+            experiment_id=self._experiment.pk,
+            attempt=self._experiment.attempt,
+        )
+        request = deployment_request(self._spec, identity, self._experiment.parameters)
+        self._say(f"deploying with {self._experiment.parameters or 'the default flags'}")
+        try:
+            self._deployment = self._ports.controller.deploy(request, self._ports.log)
+        except DeploymentError as error:
+            raise ExperimentFailed(error.failure) from error
+        self._lease.record(
+            command=list(self._deployment.command), environment=dict(self._deployment.environment)
+        )
+
+    def _await_ready(self) -> None:
+        started = time.monotonic()
+        timeout_s = self._spec.optimization.timeout_per_iteration
+        overdue = Failure(
+            FailureKind.STARTUP_TIMEOUT, f"The engine was not healthy after {timeout_s:g} s."
+        )
+        self._wait_until(self._engine_is_ready, timeout_s, overdue)
+        deploy_s = time.monotonic() - started
+        self._lease.move(ExperimentEvent.ENGINE_READY, deploy_s=deploy_s)
+        self._say(f"engine healthy after {deploy_s:.1f} s")
+
+    def _measure(self) -> None:
+        assert self._deployment is not None
+        started = time.monotonic()
+        timeout_s = self._spec.optimization.timeout_per_iteration
+        try:
+            plan = benchmark_plan(self._spec, self._ports.tokenizer_for(self._spec))
+        except TokenizerUnavailable as error:
+            raise ExperimentFailed(Failure(FailureKind.BENCHMARK_FAILED, str(error))) from error
+        run = self._ports.benchmark.start(
+            self._deployment.base_url, plan, self._results_dir(), self._ports.log
+        )
+        self._benchmark_run = run
+        overdue = Failure(
+            FailureKind.BENCHMARK_TIMEOUT, f"Measuring was not done after {timeout_s:g} s."
+        )
+        self._wait_until(lambda: self._benchmark_is_done(run), timeout_s, overdue)
+        self._lease.record(benchmark_s=time.monotonic() - started)
+        if run.failure is not None:
+            raise ExperimentFailed(run.failure)
+
+    def _judge(self) -> Outcome:
+        points = [measurement.as_point() for measurement in self._experiment.measurements.all()]
+        evaluation = evaluate(points, self._spec.objective, self._spec.slos)
+        verdicts = {
+            "objective_value": evaluation.value,
+            "score": evaluation.score,
+            "slo_verdicts": [asdict(verdict) for verdict in evaluation.verdicts],
+        }
+        if evaluation.value is None or evaluation.score is None:
+            message = f"No load point has the objective's metric {self._spec.objective.metric}."
+            return self._failed(Failure(FailureKind.BENCHMARK_FAILED, message))
+        if not evaluation.feasible:
+            broken = "; ".join(
+                str(verdict) for verdict in evaluation.verdicts if verdict.breaks_hard_limit
+            )
+            return self._failed(Failure(FailureKind.SLO_VIOLATED, broken), **verdicts)
+        return Outcome(ExperimentEvent.MEASURED, verdicts)
+
+    # --- Waiting ---
+
+    def _wait_until(self, done: Callable[[], bool], timeout_s: float, overdue: Failure) -> None:
+        started = time.monotonic()
+        while not done():
+            self._stop_if_asked()
+            waited_s = time.monotonic() - started
+            if waited_s > timeout_s:
+                raise ExperimentFailed(overdue)
+            # A twentieth of the wait so far: quick for an engine that is up in a second, easy on
+            # one that loads weights for minutes.
+            time.sleep(min(max(MIN_TICK_S, waited_s / 20), MAX_TICK_S))
+
+    def _stop_if_asked(self) -> None:
+        if self._heartbeat.lost:
+            raise LeaseLost(str(self._experiment))
+        if self._ports.interrupted():
+            raise ExperimentCancelled
+        now = time.monotonic()
+        if now - self._last_cancel_check >= CANCEL_CHECK_INTERVAL_S:
+            self._last_cancel_check = now
+            if Task.objects.filter(
+                pk=self._experiment.task_id, cancel_requested_at__isnull=False
+            ).exists():
+                raise ExperimentCancelled
+
+    def _engine_is_ready(self) -> bool:
+        assert self._deployment is not None
+        status = self._ports.controller.status(self._deployment)
+        if status.state is EngineState.EXITED:
+            assert status.failure is not None
+            raise ExperimentFailed(status.failure)
+        return status.state is EngineState.READY
+
+    def _benchmark_is_done(self, run: BenchmarkRun) -> bool:
+        # Asked before polling: a point may land between the two, and the last must not be missed.
+        finished = run.finished
+        for result in run.poll():
+            self._save(result)
+        self._progress(run.phase)
+        # Also after the last point: an engine that died in it may still have left a result.
+        assert self._deployment is not None
+        gone = self._ports.controller.exit_failure(self._deployment)
+        if gone is not None:
+            raise ExperimentFailed(gone)
+        return finished
+
+    # --- Recording ---
+
+    def _save(self, result: PointResult) -> None:
+        point = result.point
+        with transaction.atomic():
+            if not self._lease.still_ours():
+                raise LeaseLost(str(self._experiment))
+            Measurement.objects.create(
+                experiment=self._experiment,
+                scenario=point.scenario,
+                concurrency=point.concurrency,
+                repeat=point.repeat,
+                metrics=dict(result.metrics),
+                num_requests=result.num_requests,
+                num_failed_requests=result.num_failed_requests,
+                duration_s=result.duration_s,
+                raw=dict(result.raw),
+            )
+        failed = f", {result.num_failed_requests} failed" if result.num_failed_requests else ""
+        self._say(
+            f"measured {point.scenario} at concurrency {point.concurrency}: "
+            f"{result.num_requests} requests{failed} in {result.duration_s:.1f} s"
+        )
+
+    def _failed(self, failure: Failure, **fields: Any) -> Outcome:
+        """What a failure leads to: the engine's last lines are read while it is still there."""
+        self._say(f"failed ({failure.kind}): {failure.message}")
+        event = after_failure(failure.kind, self._experiment.attempt)
+        if event is ExperimentEvent.ABANDONED:
+            return Outcome(event)
+        log_tail: list[str] = []
+        if self._deployment is not None:
+            log_tail = self._ports.controller.recent_log(self._deployment)
+        return Outcome(
+            event,
+            {
+                "failure_kind": failure.kind.value,
+                "failure_message": failure.message,
+                "log_tail": log_tail,
+                **fields,
+            },
+        )
+
+    def _clean_up(self) -> float:
+        """Stop the benchmark and remove the engine; seconds it took."""
+        self._progress("cleaning up")
+        started = time.monotonic()
+        try:
+            if self._benchmark_run is not None:
+                self._benchmark_run.stop()
+        finally:
+            if self._deployment is not None:
+                self._remove(self._deployment)
+        return time.monotonic() - started
+
+    def _remove(self, deployment: Deployment) -> None:
+        try:
+            self._ports.controller.delete(deployment)
+        except Exception as error:
+            # The outcome still counts; whatever is left has no lease and the sweep removes it.
+            logger.exception("removing %s failed", deployment.identity.name)
+            self._say(f"removing {deployment.identity.name} failed: {error}")
+
+    def _record(self, outcome: Outcome, cleanup_s: float) -> None:
+        retry = outcome.event is ExperimentEvent.ABANDONED
+        self._lease.end(
+            outcome.event,
+            finished_at=None if retry else timezone.now(),
+            cleanup_s=cleanup_s,
+            **outcome.fields,
+        )
+        self._say(self._closing_line())
+
+    def _results_dir(self) -> Path:
+        return (
+            self._ports.results_dir
+            / f"task_{self._experiment.task_id}"
+            / f"experiment_{self._experiment.number}"
+        )
+
+    def _progress(self, phase: str) -> None:
+        self._ports.on_progress(self._experiment.pk, phase)
+
+    def _say(self, text: str) -> None:
+        self._ports.log(LogSource.ORCHESTRATOR, f"Experiment {self._experiment.number}: {text}")
+
+    def _closing_line(self) -> str:
+        experiment = self._experiment
+        if experiment.state is ExperimentStatus.SUCCESS:
+            return f"{self._spec.objective.metric} = {experiment.objective_value:.4g}"
+        if experiment.state is ExperimentStatus.PENDING:
+            return "goes back into the queue for another attempt"
+        return f"ended as {experiment.status}"

@@ -1,0 +1,73 @@
+"""How far a task has come, read from the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils import timezone
+
+from tuning.domain.objectives import gain
+from tuning.domain.spec import TaskSpec
+from tuning.models import Experiment, Task
+from tuning.models.experiment import BASELINE_NUMBER
+from tuning.orchestrator.advance import best_experiment
+
+
+@dataclass(frozen=True)
+class TaskProgress:
+    """`total` counts the baseline too. Durations are means of finished experiments, in seconds."""
+
+    spec: TaskSpec
+    total: int
+    finished: int
+    running: Experiment | None
+    running_since: datetime | None
+    mean_experiment_s: float | None
+    best: Experiment | None
+    gain_over_baseline: float | None
+
+    @property
+    def eta_s(self) -> float | None:
+        """Seconds still to go, or None before the first experiment has finished."""
+        if self.mean_experiment_s is None:
+            return None
+        to_go_s = (self.total - self.finished) * self.mean_experiment_s
+        if self.running_since is not None:
+            spent_s = (timezone.now() - self.running_since).total_seconds()
+            to_go_s -= min(spent_s, self.mean_experiment_s)
+        return max(to_go_s, 0.0)
+
+
+def read_progress(task: Task, spec: TaskSpec, planned: int) -> TaskProgress:
+    """One query for the experiments. `planned` is how many experiments the task will have."""
+    experiments = list(task.experiments.all())
+    finished = [experiment for experiment in experiments if experiment.state.is_terminal]
+    running = next((one for one in experiments if one.state.is_running), None)
+    durations = [one.duration_s for one in finished if one.duration_s is not None]
+    best = best_experiment(spec, experiments)
+    return TaskProgress(
+        spec=spec,
+        total=max(planned, len(experiments)),
+        finished=len(finished),
+        running=running,
+        running_since=running.started_at if running else None,
+        mean_experiment_s=sum(durations) / len(durations) if durations else None,
+        best=best,
+        gain_over_baseline=gain_over_baseline(spec, best, experiments),
+    )
+
+
+def gain_over_baseline(
+    spec: TaskSpec, best: Experiment | None, experiments: list[Experiment]
+) -> float | None:
+    """How much better the best value is than the baseline's, 0.25 for 25 %; None without both.
+
+    A baseline that was measured but broke an SLO still counts: it is what the user has now.
+    """
+    baseline = next((one for one in experiments if one.number == BASELINE_NUMBER), None)
+    if best is None or baseline is None:
+        return None
+    if best.objective_value is None or baseline.objective_value is None:
+        return None
+    return gain(best.objective_value, baseline.objective_value, spec.objective)

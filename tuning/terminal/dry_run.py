@@ -1,0 +1,82 @@
+"""What `run_task --dry-run` prints: every configuration with its command line, and the time."""
+
+from __future__ import annotations
+
+import shlex
+
+from django.db.models import Avg, F
+from rich.console import Console
+
+from controllers.base import Controller, DeploymentIdentity
+from tuning.domain.lifecycle import ExperimentStatus
+from tuning.domain.planning import estimate_experiment_s, plan
+from tuning.domain.spec import TaskSpec
+from tuning.models import Experiment
+from tuning.orchestrator.plan import deployment_request
+from tuning.terminal import format as formatted
+
+
+def plan_document(spec: TaskSpec, controller: Controller, instance: str) -> dict[str, object]:
+    """The plan as JSON: configurations with their command lines, and the estimate in seconds."""
+    planned = plan(spec)
+    experiment_s, basis = estimated_experiment_s(spec)
+    first = 0 if spec.optimization.baseline else 1
+    return {
+        "task_name": spec.task_name,
+        "experiments": [
+            {
+                "number": number,
+                "parameters": dict(parameters),
+                "command": list(
+                    controller.command_line(
+                        deployment_request(
+                            spec, DeploymentIdentity(instance, 0, number, 1), parameters
+                        )
+                    )
+                ),
+            }
+            for number, parameters in enumerate(planned.configurations, start=first)
+        ],
+        "is_complete": planned.is_complete,
+        "estimated_experiment_s": round(experiment_s, 1),
+        "estimated_total_s": round(experiment_s * len(planned.configurations), 1),
+        "estimate_basis": basis,
+    }
+
+
+def print_plan(console: Console, document: dict[str, object]) -> None:
+    experiments = document["experiments"]
+    assert isinstance(experiments, list)
+    for experiment in experiments:
+        name = "baseline" if experiment["number"] == 0 else f"experiment {experiment['number']}"
+        _plain(console, f"{name}: {formatted.flags(experiment['parameters'])}")
+        _plain(console, f"  {shlex.join(experiment['command'])}")
+    if not document["is_complete"]:
+        _plain(console, "… and more: only the first of them are listed.")
+    total, one = document["estimated_total_s"], document["estimated_experiment_s"]
+    assert isinstance(total, float)
+    assert isinstance(one, float)
+    _plain(
+        console,
+        f"{len(experiments)} experiments, about {formatted.duration(total)} in all "
+        f"({formatted.duration(one)} each, {document['estimate_basis']}). "
+        "Nothing was launched or stored.",
+    )
+
+
+def estimated_experiment_s(spec: TaskSpec) -> tuple[float, str]:
+    """Seconds of one experiment, and what that is based on."""
+    document = spec.to_document()
+    earlier = Experiment.objects.filter(
+        status=ExperimentStatus.SUCCESS.value,
+        task__spec__base_runtime=document["base_runtime"],
+        task__spec__model=document["model"],
+        task__spec__benchmark=document["benchmark"],
+    ).aggregate(mean=Avg(F("finished_at") - F("started_at")))["mean"]
+    if earlier is not None:
+        return earlier.total_seconds(), "measured by earlier experiments with the same traffic"
+    return estimate_experiment_s(spec), "by rules of thumb; nothing like it was measured yet"
+
+
+def _plain(console: Console, text: str) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)

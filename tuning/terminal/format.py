@@ -1,0 +1,68 @@
+"""Numbers and flags as people read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tuning.domain.metrics import METRICS, Direction
+from tuning.domain.names import FlagValue
+from tuning.domain.objectives import Objective
+
+
+def duration(seconds: float) -> str:
+    """`4 s`, `1:05`, `2:03:04`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, second = divmod(whole, 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def metric(name: str, value: float | None) -> str:
+    """A metric's value with its unit; times below a second in milliseconds."""
+    if value is None:
+        return "-"
+    unit = METRICS[name].unit
+    if unit == "s" and abs(value) < 1:
+        return f"{significant(value * 1000)} ms"
+    return f"{significant(value)} {unit}".rstrip()
+
+
+def significant(value: float) -> str:
+    """Three significant digits, and never an exponent where a person reads it."""
+    if value == 0:
+        return "0"
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    return f"{value:.3g}"
+
+
+def flags(parameters: Mapping[str, FlagValue]) -> str:
+    """`threads=2 parallel=8`; the engine's defaults when there are none."""
+    if not parameters:
+        return "engine defaults"
+    return " ".join(f"{name}={flag_value(value)}" for name, value in parameters.items())
+
+
+def flag_value(value: FlagValue | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return str(value)
+
+
+def gain(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value * 100:+.0f} % over the baseline"
+
+
+def comparison(objective: Objective, best: float, baseline: float) -> str:
+    """`3.1 times the baseline's 25 tokens/s`, or a difference where a ratio says too little."""
+    baseline_text = metric(objective.metric, baseline)
+    if baseline <= 0 or best <= 0:
+        return f"against the baseline's {baseline_text}"
+    ratio = best / baseline if objective.direction is Direction.MAXIMIZE else baseline / best
+    return f"{ratio:.2f} times as good as the baseline's {baseline_text}"
