@@ -179,8 +179,12 @@ class Engine(ABC):
                 f"{self.name} {how}, perhaps by the kernel's out-of-memory killer "
                 "(`dmesg` would tell)",
             )
-        line = most_telling_line(log_lines)
+        line = self.telling_line(log_lines)
         return Failure(FailureKind.CRASHED, f"{self.name} {how}" + (f": {line}" if line else ""))
+
+    def telling_line(self, log_lines: Sequence[str]) -> str:
+        """The line that says most about a crash, short enough for a message; '' without any."""
+        return most_telling_line(log_lines)
 
     def flags(self, parameters: Mapping[str, FlagValue]) -> list[str]:
         """`parameters` as arguments, after making sure that none is the controller's own."""

@@ -9,10 +9,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from controllers.engines.base import Engine, KnownFlag, LocalCommand, symptom
+from controllers.engines.base import Engine, KnownFlag, LocalCommand, quoted, symptom
 from controllers.engines.llamacpp_flags import known_flags
 from controllers.engines.model_files import locate_gguf
 from tuning.domain.failures import Failure, FailureKind
@@ -21,6 +21,11 @@ from tuning.domain.names import EngineName, FlagValue
 EMBEDDED_SERVER = "controllers.engines.llamacpp_server"
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 VERSION_TIMEOUT_S = 5.0
+
+# On a failed assertion ggml would run a debugger for seconds and bury the reason in its output.
+_ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}
+_ASSERTION = re.compile(r"GGML_ASSERT|GGML_ABORT|ggml_abort")
+_ERROR_LEVEL = re.compile(r"^\S+ E ")
 
 
 class LlamaCpp(Engine):
@@ -33,9 +38,9 @@ class LlamaCpp(Engine):
     extra_symptoms = (
         symptom(
             FailureKind.BAD_FLAG,
+            r"quantized v cache requires flash_attn",
             r"v cache quantization requires flash_attn",
-            r"quantized v cache",
-            r"n_seq_max must be",
+            r"SPLIT_MODE_\w+ needs",
         ),
     )
 
@@ -61,9 +66,10 @@ class LlamaCpp(Engine):
         own = ["--model", model, "--alias", served_model_name, "--host", host, "--port", str(port)]
         binary = self._binary()
         if binary is not None:
-            return LocalCommand((binary, *own, *flags))
+            return LocalCommand((binary, *own, *flags), _ENVIRONMENT)
         # Run from the project's root, so that a user can copy the command and run it there too.
-        return LocalCommand((sys.executable, "-m", EMBEDDED_SERVER, *own, *flags), cwd=PROJECT_ROOT)
+        program = (sys.executable, "-m", EMBEDDED_SERVER)
+        return LocalCommand((*program, *own, *flags), _ENVIRONMENT, cwd=PROJECT_ROOT)
 
     def missing(self) -> Failure | None:
         if self._configured_binary and not self._binary():
@@ -88,6 +94,14 @@ class LlamaCpp(Engine):
             return f"xllamacpp {importlib.metadata.version('xllamacpp')}"
         except importlib.metadata.PackageNotFoundError:
             return None
+
+    def telling_line(self, log_lines: Sequence[str]) -> str:
+        """A failed assertion, else the first error: those that follow only pass it on."""
+        for pattern in (_ASSERTION, _ERROR_LEVEL):
+            for line in log_lines:
+                if pattern.search(line):
+                    return quoted(line)
+        return super().telling_line(log_lines)
 
     def _binary(self) -> str | None:
         return shutil.which(self._configured_binary or "llama-server")

@@ -151,6 +151,35 @@ def test_a_crash_names_the_signal_and_the_most_telling_line() -> None:
     assert failure.message == "vllm was killed by SIGSEGV: RuntimeError: the tensor is odd"
 
 
+@pytest.mark.parametrize(
+    ("lines", "kind", "told"),
+    [
+        (
+            ["0.1 E llama_init: quantized V cache requires flash_attn to be enabled"],
+            FailureKind.BAD_FLAG,
+            "quantized V cache",
+        ),
+        (
+            ["0.1 E first cause", "0.2 E failed to load model", "error: the server did not start"],
+            FailureKind.CRASHED,
+            "first cause",
+        ),
+        (
+            ["0.1 E a refused request", "x.cpp:12: GGML_ASSERT(n > 0) failed"],
+            FailureKind.CRASHED,
+            "GGML_ASSERT(n > 0)",
+        ),
+    ],
+)
+def test_llamacpp_is_quoted_with_the_cause_and_not_its_echo(
+    lines: list[str], kind: FailureKind, told: str
+) -> None:
+    failure = LlamaCpp().classify_exit(lines, 1)
+
+    assert failure.kind is kind
+    assert told in failure.message
+
+
 def test_a_kill_says_that_it_may_have_been_the_kernel() -> None:
     failure = engine(EngineName.LLAMACPP).classify_exit([], -signal.SIGKILL)
 

@@ -21,6 +21,8 @@ from controllers.ports import LOOPBACK, lease_port
 from tests.controllers.conftest import PORT_RANGE
 
 SERVER = (sys.executable, "-m", "controllers.engines.llamacpp_server")
+SMALL = ("-c", "512", "-np", "2", "-t", "1", "--no-warmup")
+"""Flags that start a server fast; one thread, as two are very slow when a core is busy."""
 
 
 @pytest.fixture
@@ -188,7 +190,7 @@ def test_a_taken_port_exits_with_1_before_the_model_is_loaded(
 
 
 def test_it_serves_chat_under_its_alias_and_stops_at_once(sample_model: Path, port: int) -> None:
-    with serving(sample_model, port, "--alias", "small", "-c", "512", "-np", "2") as server:
+    with serving(sample_model, port, *SMALL, "--alias", "small") as server:
         url = f"http://{LOOPBACK}:{port}"
         answer = httpx.post(
             f"{url}/v1/chat/completions",
@@ -212,7 +214,7 @@ def test_it_serves_chat_under_its_alias_and_stops_at_once(sample_model: Path, po
 
 
 def test_an_interrupt_ends_it_too(sample_model: Path, port: int) -> None:
-    with serving(sample_model, port, "-c", "256") as server:
+    with serving(sample_model, port, *SMALL) as server:
         server.send_signal(signal.SIGINT)
 
         assert server.wait(timeout=5) == 0

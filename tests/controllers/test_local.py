@@ -171,6 +171,19 @@ class TestRealEngine:
         assert "--bogus 1" in status.failure.message
         assert any("--bogus 1" in line for line in log)
 
+    def test_a_failed_assertion_is_quoted(
+        self, controller: LocalController, request_: DeploymentRequest, lines: Lines
+    ) -> None:
+        too_small = with_flags(request_, **{"batch-size": 32, "parallel": 256})
+        deployment = controller.deploy(too_small, lines)
+        failure = wait_while_starting(controller, deployment).failure
+        controller.delete(deployment)
+
+        assert failure is not None
+        assert failure.kind is FailureKind.CRASHED
+        assert "SIGABRT" in failure.message
+        assert "GGML_ASSERT" in failure.message
+
     def test_a_killed_engine_is_noticed(
         self, controller: LocalController, request_: DeploymentRequest, lines: Lines, tmp_path: Path
     ) -> None:
