@@ -5,7 +5,7 @@
 Runs real experiments (embedded llama.cpp, sample model, genai-bench) through the same steps as
 `run_task` and subtracts from each one's wall time
 
-- the engine's start: from its process's creation to its own line "listening on …", and
+- the engine's start: from the moment its process is there to its own line "listening on …", and
 - the benchmark: from the call that starts it to the last result file on disk.
 
 What is left is claiming, launching, noticing, storing, judging, stopping and choosing what is next.
@@ -29,14 +29,14 @@ TARGET_S = 0.3
 class Timeline:
     """Unix times of one experiment, in seconds."""
 
-    engine_created: float = 0.0
+    engine_launched: float = 0.0
     engine_listening: float = 0.0
     benchmark_started: float = 0.0
     last_result: float = 0.0
 
     @property
     def engine_s(self) -> float:
-        return self.engine_listening - self.engine_created
+        return self.engine_listening - self.engine_launched
 
     @property
     def benchmark_s(self) -> float:
@@ -48,6 +48,20 @@ class Stopwatch:
     """Notes the times while an experiment runs, from the outside of every component."""
 
     current: Timeline = field(default_factory=Timeline)
+
+    def watch(self, controller: Any, benchmark: Any) -> None:
+        deploy, start = controller.deploy, benchmark.start
+
+        def timed_deploy(*arguments: Any) -> Any:
+            deployment = deploy(*arguments)
+            self.current.engine_launched = time.time()
+            return deployment
+
+        def timed_start(*arguments: Any) -> Any:
+            self.current.benchmark_started = time.time()
+            return start(*arguments)
+
+        controller.deploy, benchmark.start = timed_deploy, timed_start
 
     def log(self, source: Any, text: str) -> None:
         if "listening on" in text and not self.current.engine_listening:
@@ -70,7 +84,6 @@ def main(experiments: int) -> None:
 
 def measure(experiments: int) -> list[tuple[float, Timeline]]:
     """Wall seconds and timeline of each experiment."""
-    import psutil
     from django.conf import settings
 
     from controllers.sample_model import fetch_sample_model
@@ -95,15 +108,7 @@ def measure(experiments: int) -> list[tuple[float, Timeline]]:
         on_progress=lambda experiment_id, phase: None,
         interrupted=lambda: False,
     )
-    start_benchmark = ports.benchmark.start
-
-    def start(*args: Any, **kwargs: Any) -> Any:
-        (engine,) = (child for child in psutil.Process().children() if "--port" in child.cmdline())
-        stopwatch.current.engine_created = engine.create_time()
-        stopwatch.current.benchmark_started = time.time()
-        return start_benchmark(*args, **kwargs)
-
-    ports.benchmark.start = start  # type: ignore[method-assign]
+    stopwatch.watch(controller, ports.benchmark)
     measured: list[tuple[float, Timeline]] = []
     while True:
         stopwatch.current = Timeline()
