@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -116,3 +117,14 @@ def instance_name(data_dir: Path) -> str:
         finally:
             fresh.unlink()
     return path.read_text().strip()
+
+
+def socket_path(data_dir: Path, instance: str) -> Path:
+    """Where the embedded Redis-compatible server listens: in the data directory if that fits.
+
+    A unix socket's path holds at most 107 bytes (`man 7 unix`).
+    """
+    path = data_dir / "redis.sock"
+    if len(os.fsencode(path)) <= 100:
+        return path
+    return Path(tempfile.gettempdir()) / f"autotuner-{instance}.sock"

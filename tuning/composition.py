@@ -41,7 +41,7 @@ def build_ports(
     *,
     models_dir: Path | None = None,
     on_progress: Callable[[int, str], None],
-    interrupted: Callable[[], bool],
+    interrupted: Callable[[], bool] = lambda: False,
 ) -> Ports:
     return Ports(
         instance=settings.AUTOTUNER_INSTANCE,

@@ -65,7 +65,8 @@ class TaskLog:
     """A `LogSink` for one task. Use it as a context manager, so that the last lines are written.
 
     Lines are taken from any thread and written by a thread of its own: one insert per interval,
-    not one per line. `echo` is given each redacted line at once, in the caller's thread.
+    not one per line. `echo` is given each redacted line at once, in the caller's thread;
+    `on_stored` is told the last sequence number after each insert, in the writing thread.
     """
 
     def __init__(
@@ -73,11 +74,13 @@ class TaskLog:
         task_id: int,
         log_dir: Path,
         echo: Callable[[LogLine], None] | None = None,
+        on_stored: Callable[[int], None] | None = None,
         flush_interval_s: float = FLUSH_INTERVAL_S,
     ) -> None:
         self._task_id = task_id
         self._path = log_path(log_dir, task_id)
         self._echo = echo
+        self._on_stored = on_stored
         self._flush_interval_s = flush_interval_s
         self._redact = Redactor(os.environ)
         self._lines: queue.SimpleQueue[LogLine] = queue.SimpleQueue()
@@ -120,13 +123,19 @@ class TaskLog:
             self._append_to_file(fresh)
         self._unsaved += fresh
         if self._unsaved:
-            try:
-                _insert_chunk(self._task_id, self._unsaved)
-                self._unsaved = []
-            except DatabaseError:
-                # The lines stay in memory and in the file; the next flush tries again.
-                logger.warning("log of task %s not saved yet", self._task_id, exc_info=True)
-                connection.close()
+            self._store()
+
+    def _store(self) -> None:
+        try:
+            last_seq = _insert_chunk(self._task_id, self._unsaved)
+        except DatabaseError:
+            # The lines stay in memory and in the file; the next flush tries again.
+            logger.warning("log of task %s not saved yet", self._task_id, exc_info=True)
+            connection.close()
+            return
+        self._unsaved = []
+        if self._on_stored is not None:
+            self._on_stored(last_seq)
 
     def _append_to_file(self, lines: list[LogLine]) -> None:
         # One write in append mode: lines of several workers of this host never mix.
@@ -140,14 +149,17 @@ def format_line(line: LogLine) -> str:
     return f"{stamp}Z {line.source.value:<12} {line.text}"
 
 
-def _insert_chunk(task_id: int, lines: list[LogLine]) -> None:
+def _insert_chunk(task_id: int, lines: list[LogLine]) -> int:
+    """Store the lines under the next sequence numbers; the last of them is returned."""
     with transaction.atomic():
         last = LogChunk.objects.filter(task_id=task_id).aggregate(last=Max("last_seq"))["last"]
         first_seq = (last or 0) + 1
+        last_seq = first_seq + len(lines) - 1
         LogChunk.objects.create(
             task_id=task_id,
             first_seq=first_seq,
-            last_seq=first_seq + len(lines) - 1,
+            last_seq=last_seq,
             # NUL is no valid character in PostgreSQL's JSON.
             lines=[[line.time, line.source.value, line.text.replace("\0", "�")] for line in lines],
         )
+    return last_seq

@@ -23,6 +23,7 @@ from tuning.orchestrator.lease import (
     Heartbeat,
     HeldLease,
     LeaseLost,
+    LeaseTimes,
     claim,
     process_is_gone,
     process_name,
@@ -106,7 +107,7 @@ def test_the_heartbeat_is_renewed_until_the_lease_is_taken_away(make_task: MakeT
     assert lease is not None
     long_ago = timezone.now() - timedelta(minutes=5)
     Lease.objects.update(heartbeat_at=long_ago)
-    with Heartbeat(lease, interval_s=0.02) as heartbeat:
+    with Heartbeat(lease, LeaseTimes(lease_s=0.12)) as heartbeat:
         wait_for(lambda: Lease.objects.get().heartbeat_at > long_ago)
         assert not heartbeat.lost
         Lease.objects.all().delete()

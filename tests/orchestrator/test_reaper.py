@@ -15,7 +15,7 @@ from tests.orchestrator.recording import OWNER
 from tuning.domain.lifecycle import MAX_RETRIES, ExperimentStatus
 from tuning.models import Experiment, Lease, Task
 from tuning.orchestrator.advance import advance
-from tuning.orchestrator.lease import LEASE_S, claim, process_name, this_process
+from tuning.orchestrator.lease import claim, lease_times, process_name, this_process
 from tuning.orchestrator.reaper import return_abandoned_experiments
 
 pytestmark = pytest.mark.django_db
@@ -24,7 +24,7 @@ MakeTask = Callable[..., Task]
 
 
 def let_the_lease_run_out() -> None:
-    Lease.objects.update(heartbeat_at=timezone.now() - timedelta(seconds=LEASE_S + 1))
+    Lease.objects.update(heartbeat_at=timezone.now() - timedelta(seconds=lease_times().lease_s + 1))
 
 
 def test_a_live_lease_is_left_alone(make_task: MakeTask) -> None:

@@ -145,7 +145,7 @@ _EXPERIMENT_TRANSITIONS: Mapping[ExperimentEvent, _Transition[ExperimentStatus]]
     ),
     ExperimentEvent.ABANDONED: _Transition(_IN_A_WORKER, ExperimentStatus.PENDING),
     ExperimentEvent.REOPENED: _Transition(
-        frozenset({ExperimentStatus.CANCELLED}), ExperimentStatus.PENDING
+        frozenset({ExperimentStatus.CANCELLED, ExperimentStatus.FAILED}), ExperimentStatus.PENDING
     ),
 }
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.db import models
 from django.db.models import Q
 
@@ -12,6 +14,25 @@ from tuning.domain.spec import TaskSpec, parse_task
 from tuning.models.choices import choices_of, is_one_of
 
 TERMINAL_TASK_STATUSES = [status.value for status in TaskStatus if status.is_terminal]
+
+
+class TaskQuerySet(models.QuerySet["Task"]):
+    def visible_to(self, user: AbstractUser | AnonymousUser) -> TaskQuerySet:
+        """What a user may see: superusers and those with the right to view tasks see all, others
+        their own."""
+        if not user.is_authenticated:
+            return self.none()
+        if user.has_perm("tuning.view_task"):
+            return self
+        return self.filter(owner_id=user.pk)
+
+    def open(self) -> TaskQuerySet:
+        """Tasks that have not ended."""
+        return self.filter(finished_at__isnull=True)
+
+    def for_workers(self) -> TaskQuerySet:
+        """Tasks that no process runs by itself."""
+        return self.filter(driver="")
 
 
 class Task(models.Model):
@@ -29,10 +50,29 @@ class Task(models.Model):
     best_experiment = models.ForeignKey(
         "tuning.Experiment", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
+    driver = models.CharField(
+        max_length=255,
+        blank=True,
+        default="",
+        help_text="The process that runs the task by itself (run_task); empty for the workers.",
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="tuning_tasks",
+    )
+    time_limit_s = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Seconds after which the task is cancelled."
+    )
+    cancel_reason = models.TextField(blank=True, default="")
     cancel_requested_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TaskQuerySet.as_manager()
 
     class Meta:
         ordering = ["-id"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -48,8 +49,10 @@ class Step:
     finished: bool
 
 
-def advance(task_id: int) -> Step:
+def advance(task_id: int, max_running: int | None = None) -> Step:
     """Take a task one step on: queue the next experiments, or finish it.
+
+    A task that has not started yet waits while `max_running` tasks of the workers are running.
 
     Raises:
         Task.DoesNotExist: there is no such task.
@@ -58,9 +61,28 @@ def advance(task_id: int) -> Step:
         task = Task.objects.select_for_update().get(pk=task_id)
         if task.state.is_terminal:
             return Step(ready=(), finished=True)
-        if task.state is TaskStatus.PENDING:
+        if task.cancel_requested_at is None and _is_over_time(task):
+            task.cancel_requested_at = timezone.now()
+            task.cancel_reason = f"Stopped at its time limit of {task.time_limit_s} s."
+            task.save(update_fields=["cancel_requested_at", "cancel_reason"])
+        if task.state is TaskStatus.PENDING and task.cancel_requested_at is None:
+            if max_running is not None and _running_tasks() >= max_running:
+                return Step(ready=(), finished=False)
             _move(task, TaskEvent.STARTED, started_at=timezone.now())
         return _TaskStep(task).take()
+
+
+def _is_over_time(task: Task) -> bool:
+    if task.started_at is None or task.time_limit_s is None:
+        return False
+    return timezone.now() > task.started_at + timedelta(seconds=task.time_limit_s)
+
+
+def _running_tasks() -> int:
+    """Tasks of the workers under way. The lock makes two starts at once count one after another."""
+    waiting_or_running = [TaskStatus.PENDING.value, TaskStatus.RUNNING.value]
+    tasks = Task.objects.for_workers().filter(status__in=waiting_or_running).order_by("pk")
+    return sum(task.state is TaskStatus.RUNNING for task in tasks.select_for_update())
 
 
 def best_experiment(spec: TaskSpec, experiments: list[Experiment]) -> Experiment | None:
@@ -125,7 +147,7 @@ class _TaskStep:
             TaskEvent.CANCELLED,
             finished_at=timezone.now(),
             best_experiment=best,
-            status_reason="Cancelled by the user; what was measured is kept.",
+            status_reason=self._task.cancel_reason,
         )
         return Step(ready=(), finished=True)
 

@@ -1,7 +1,8 @@
-"""What a user can do to a task: submit, cancel, resume."""
+"""What a user can do to a task: submit, pause, resume, cancel."""
 
 from __future__ import annotations
 
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
 
@@ -10,11 +11,15 @@ from tuning.domain.lifecycle import (
     ExperimentEvent,
     ExperimentStatus,
     TaskEvent,
+    TaskStatus,
     next_status,
+    sources_of,
     target_of,
 )
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, Lease, Task
+
+CANCELLED_BY_USER = "Cancelled by the user; what was measured is kept."
 
 WORTH_ANOTHER_LAUNCH = frozenset(
     {
@@ -33,23 +38,46 @@ class TaskIsBusy(Exception):
     """Somebody runs the task at this moment."""
 
 
-def submit(spec: TaskSpec) -> Task:
+def submit(
+    spec: TaskSpec,
+    *,
+    driver: str = "",
+    owner: User | None = None,
+    time_limit_s: int | None = None,
+) -> Task:
+    """Store a task. With a `driver` it is left to that process; without, the workers run it."""
     return Task.objects.create(
-        name=spec.task_name, description=spec.description, spec=spec.to_document()
+        name=spec.task_name,
+        description=spec.description,
+        spec=spec.to_document(),
+        driver=driver,
+        owner=owner,
+        time_limit_s=time_limit_s,
     )
 
 
-def request_cancel(task_id: int) -> bool:
+def request_cancel(task_id: int, reason: str = CANCELLED_BY_USER) -> bool:
     """Ask for a task to stop. False when it has ended already or was asked before."""
     return bool(
-        Task.objects.filter(
-            pk=task_id, finished_at__isnull=True, cancel_requested_at__isnull=True
-        ).update(cancel_requested_at=timezone.now())
+        Task.objects.open()
+        .filter(pk=task_id, cancel_requested_at__isnull=True)
+        .update(cancel_requested_at=timezone.now(), cancel_reason=reason)
     )
 
 
-def resume(task_id: int) -> Task:
+def pause(task_id: int) -> bool:
+    """Queue nothing more; what runs at this moment runs to its end. False unless it was running."""
+    return bool(
+        Task.objects.filter(
+            pk=task_id, status__in=[status.value for status in sources_of(TaskEvent.PAUSED)]
+        ).update(status=target_of(TaskEvent.PAUSED))
+    )
+
+
+def resume(task_id: int, *, driver: str = "") -> Task:
     """Make a stopped task runnable again; finished experiments stay as they are.
+
+    Its time limit begins anew. The task is left to `driver`, or to the workers.
 
     Raises:
         Task.DoesNotExist: there is no such task.
@@ -59,11 +87,14 @@ def resume(task_id: int) -> Task:
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task_id)
         lease = Lease.objects.filter(experiment__task=task).first()
-        if lease is not None:
+        if lease is not None and task.state is not TaskStatus.PAUSED:
             raise TaskIsBusy(f"Task {task_id} is being run by {lease.owner}.")
-        if task.state.is_terminal:
+        if task.state in {*sources_of(TaskEvent.RESUMED), TaskStatus.COMPLETED}:
             task.status = next_status(task.state, TaskEvent.RESUMED).value
+            task.started_at = timezone.now()
+        task.driver = driver
         task.cancel_requested_at = None
+        task.cancel_reason = ""
         task.finished_at = None
         task.best_experiment = None
         task.status_reason = ""

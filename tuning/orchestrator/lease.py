@@ -12,9 +12,11 @@ import socket
 import threading
 import time
 import uuid
+from dataclasses import dataclass
 from typing import Any, Self
 
 import psutil
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
@@ -24,10 +26,29 @@ from tuning.models import Experiment, Lease
 
 logger = logging.getLogger(__name__)
 
-HEARTBEAT_INTERVAL_S = 10.0
-LEASE_S = 60.0
-GIVE_UP_AFTER_S = 45.0
-"""A worker stops its engine itself before the lease runs out and another takes over."""
+
+@dataclass(frozen=True)
+class LeaseTimes:
+    """All in seconds, in the proportion 60 : 10 : 45 : 30."""
+
+    lease_s: float
+
+    @property
+    def heartbeat_s(self) -> float:
+        return self.lease_s / 6
+
+    @property
+    def give_up_s(self) -> float:
+        """A worker stops its engine itself before the lease runs out and another takes over."""
+        return self.lease_s * 3 / 4
+
+    @property
+    def sweep_s(self) -> float:
+        return self.lease_s / 2
+
+
+def lease_times() -> LeaseTimes:
+    return LeaseTimes(float(settings.AUTOTUNER_LEASE_S))
 
 
 class LeaseLost(Exception):
@@ -134,9 +155,9 @@ def claim(experiment_id: int, owner: str) -> HeldLease | None:
 class Heartbeat:
     """Renews a lease from a thread of its own for as long as the `with` block runs."""
 
-    def __init__(self, lease: HeldLease, interval_s: float = HEARTBEAT_INTERVAL_S) -> None:
+    def __init__(self, lease: HeldLease, times: LeaseTimes | None = None) -> None:
         self._lease = lease
-        self._interval_s = interval_s
+        self._times = times or lease_times()
         self._done = threading.Event()
         self._lost = threading.Event()
         self._thread = threading.Thread(
@@ -158,7 +179,7 @@ class Heartbeat:
     def _beat(self) -> None:
         last_renewed = time.monotonic()
         try:
-            while not self._done.wait(self._interval_s):
+            while not self._done.wait(self._times.heartbeat_s):
                 try:
                     if not self._lease.still_ours():
                         self._lost.set()
@@ -168,7 +189,7 @@ class Heartbeat:
                     logger.warning("heartbeat of %s failed", self._lease.experiment, exc_info=True)
                     # A broken connection would fail for ever; the next beat opens a new one.
                     connection.close()
-                if time.monotonic() - last_renewed > GIVE_UP_AFTER_S:
+                if time.monotonic() - last_renewed > self._times.give_up_s:
                     self._lost.set()
                     return
         finally:

@@ -13,7 +13,7 @@ from controllers.base import Controller, DeploymentIdentity
 from tuning.domain.failures import FailureKind
 from tuning.domain.lifecycle import ExperimentEvent, after_failure, sources_of, target_of
 from tuning.models import Experiment, Lease
-from tuning.orchestrator.lease import LEASE_S, process_is_gone
+from tuning.orchestrator.lease import lease_times, process_is_gone
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def reap(instance: str, controller: Controller) -> Reaped:
 
 def return_abandoned_experiments() -> tuple[int, ...]:
     """Experiments whose lease ran out or whose owner, a process of this host, is dead."""
-    stale = timezone.now() - timedelta(seconds=LEASE_S)
+    stale = timezone.now() - timedelta(seconds=lease_times().lease_s)
     abandoned = [
         lease
         for lease in Lease.objects.select_related("experiment")

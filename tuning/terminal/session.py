@@ -22,6 +22,7 @@ from tuning.logs import TaskLog
 from tuning.models import Task
 from tuning.orchestrator.control import resume, submit
 from tuning.orchestrator.drive import drive
+from tuning.orchestrator.lease import this_process
 from tuning.orchestrator.plan import deployment_request
 from tuning.orchestrator.reaper import reap
 from tuning.reports import as_document, task_report
@@ -86,7 +87,7 @@ class Session:
         spec = load_spec(path, overrides)
         controller = build_controller(spec.deployment_mode, self.models_dir)
         self._check(spec, controller)
-        return self._run(submit(spec), spec, controller)
+        return self._run(submit(spec, driver=this_process()), spec, controller)
 
     def resume_task(self, task_id: int) -> int:
         """Go on with a stopped task.
@@ -102,7 +103,7 @@ class Session:
         controller = build_controller(spec.deployment_mode, self.models_dir)
         self._check(spec, controller)
         reap(settings.AUTOTUNER_INSTANCE, controller)
-        return self._run(resume(task_id), spec, controller)
+        return self._run(resume(task_id, driver=this_process()), spec, controller)
 
     def dry_run(self, path: Path, overrides: Overrides) -> int:
         """Print what a task would do. Raises InvalidTask."""

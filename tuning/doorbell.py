@@ -1,0 +1,73 @@
+"""Ringing for workers and for open pages. A bell that nobody hears loses nothing.
+
+Workers read the database when it rings, and the sweep rings again; pages read the database when it
+rings, and look by themselves now and then.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from asgiref.sync import async_to_sync
+from channels.layers import get_channel_layer
+from django.conf import settings
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+logger = logging.getLogger(__name__)
+
+UNHEARD = (OperationalError, RedisError, OSError)
+"""What a broker that is away raises."""
+
+
+def ring_for_task(task_id: int) -> bool:
+    """Ask the workers to look at a task. False when the broker is away."""
+    from tuning.jobs import advance_task
+
+    return _send(advance_task, task_id)
+
+
+def ring_for_experiment(experiment_id: int) -> bool:
+    """Ask the workers to run an experiment. False when the broker is away."""
+    from tuning.jobs import run_queued_experiment
+
+    return _send(run_queued_experiment, experiment_id)
+
+
+def _send(job: object, number: int) -> bool:
+    try:
+        job.delay(number)  # type: ignore[attr-defined]
+    except UNHEARD as error:
+        logger.warning("no broker at %s: %s; the sweep rings again", settings.REDIS_URL, error)
+        return False
+    return True
+
+
+def task_group(task_id: int) -> str:
+    """Channels group of the pages that watch a task."""
+    return f"task.{task_id}"
+
+
+def log_group(task_id: int) -> str:
+    """Channels group of the pages that read a task's log."""
+    return f"task.{task_id}.log"
+
+
+def announce_task(task_id: int) -> None:
+    """Tell open pages that something about the task has changed."""
+    _announce(task_group(task_id), {"type": "task.changed"})
+
+
+def announce_log(task_id: int, last_seq: int) -> None:
+    """Tell open pages that the log is stored up to `last_seq`."""
+    _announce(log_group(task_id), {"type": "log.grown", "last_seq": last_seq})
+
+
+def _announce(group: str, message: dict[str, object]) -> None:
+    layer = get_channel_layer()
+    if layer is None:
+        return
+    try:
+        async_to_sync(layer.group_send)(group, message)
+    except UNHEARD as error:
+        logger.debug("nobody told of %s: %s", group, error)

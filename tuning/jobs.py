@@ -1,0 +1,77 @@
+"""Celery jobs: load a number, call the orchestrator, ring for what comes next.
+
+A message is a hint. Delivered twice, it does nothing the second time; lost, the sweep rings again.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from celery import shared_task
+from django.conf import settings
+
+from tuning.composition import build_controller, build_ports
+from tuning.doorbell import announce_log, announce_task, ring_for_experiment, ring_for_task
+from tuning.logs import TaskLog
+from tuning.models import Experiment, Task
+from tuning.orchestrator.advance import advance
+from tuning.orchestrator.run_experiment import run_experiment
+
+logger = logging.getLogger(__name__)
+
+
+@shared_task(name="tuning.advance")
+def advance_task(task_id: int) -> None:
+    """Take a task one step on and ring for its experiments."""
+    if not Task.objects.for_workers().filter(pk=task_id).exists():
+        return
+    step = advance(task_id, max_running=settings.AUTOTUNER_MAX_RUNNING_TASKS)
+    announce_task(task_id)
+    for experiment_id in step.ready:
+        ring_for_experiment(experiment_id)
+    if step.finished:
+        ring_for_waiting_tasks()
+
+
+@shared_task(name="tuning.run_experiment")
+def run_queued_experiment(experiment_id: int) -> None:
+    """Run an experiment if it still waits for a worker, then ring for its task."""
+    experiment = (
+        Experiment.objects.select_related("task")
+        .filter(pk=experiment_id, status="PENDING", task__driver="")
+        .first()
+    )
+    if experiment is None:
+        return
+    task_id = experiment.task_id
+    controller = build_controller(experiment.task.parsed_spec().deployment_mode)
+    log = TaskLog(
+        task_id,
+        settings.AUTOTUNER_LOG_DIR,
+        on_stored=lambda last_seq: announce_log(task_id, last_seq),
+    )
+    with log:
+        ports = build_ports(controller, log, on_progress=PhaseBell(task_id))
+        run_experiment(experiment_id, ports)
+    announce_task(task_id)
+    ring_for_task(task_id)
+
+
+class PhaseBell:
+    """Announces a task when its experiment does something new, not on every tick."""
+
+    def __init__(self, task_id: int) -> None:
+        self._task_id = task_id
+        self._last_phase = ""
+
+    def __call__(self, experiment_id: int, phase: str) -> None:
+        if phase != self._last_phase:
+            self._last_phase = phase
+            announce_task(self._task_id)
+
+
+def ring_for_waiting_tasks() -> None:
+    """Tasks that wait for one of the running ones to end, the oldest first."""
+    waiting = Task.objects.for_workers().filter(status="PENDING").order_by("pk")
+    for task_id in waiting.values_list("pk", flat=True)[: settings.AUTOTUNER_MAX_RUNNING_TASKS]:
+        ring_for_task(task_id)

@@ -1,0 +1,96 @@
+"""The periodic sweep: what was lost is rung for again, what was left behind is removed.
+
+Every worker sweeps in a thread of its own, at its start and then twice in a lease. Two sweeps at
+once do no harm: each of their steps is a conditional update.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from celery.signals import worker_ready, worker_shutting_down
+from django.conf import settings
+from django.db import connection
+
+from controllers.registry import DeploymentModeUnavailable
+from tuning.composition import build_controller
+from tuning.domain.names import DeploymentMode
+from tuning.doorbell import announce_task, ring_for_experiment
+from tuning.housekeeping import apply_retention
+from tuning.models import Experiment, Task
+from tuning.orchestrator.advance import advance
+from tuning.orchestrator.lease import lease_times
+from tuning.orchestrator.reaper import Reaped, remove_orphans, return_abandoned_experiments
+
+logger = logging.getLogger(__name__)
+
+
+def sweep() -> Reaped:
+    """Take back from dead workers, stop orphaned engines, move every open task on."""
+    abandoned = return_abandoned_experiments()
+    engines: list[str] = []
+    for mode in DeploymentMode:
+        try:
+            controller = build_controller(mode)
+        except DeploymentModeUnavailable:
+            continue
+        engines += remove_orphans(settings.AUTOTUNER_INSTANCE, controller)
+    for experiment in Experiment.objects.filter(pk__in=abandoned):
+        announce_task(experiment.task_id)
+    ring_again()
+    apply_retention()
+    return Reaped(abandoned, tuple(engines))
+
+
+def ring_again() -> None:
+    """Move every open task of the workers on, and ring for experiments that wait for a worker."""
+    for task_id in Task.objects.for_workers().open().order_by("pk").values_list("pk", flat=True):
+        step = advance(task_id, max_running=settings.AUTOTUNER_MAX_RUNNING_TASKS)
+        if step.finished:
+            announce_task(task_id)
+        for experiment_id in step.ready:
+            ring_for_experiment(experiment_id)
+
+
+class Sweeper:
+    """Sweeps in a thread until it is told to stop."""
+
+    def __init__(self) -> None:
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._done.set()
+
+    def _run(self) -> None:
+        while not self._done.is_set():
+            try:
+                reaped = sweep()
+                if reaped.experiments or reaped.engines:
+                    logger.warning("sweep: %s", reaped)
+            except Exception:
+                # The next one may do better; a sweep that stays away would strand every task.
+                logger.exception("sweep failed")
+            finally:
+                connection.close()
+            self._done.wait(lease_times().sweep_s)
+
+
+_sweeper: Sweeper | None = None
+
+
+@worker_ready.connect
+def start_sweeping(**_: object) -> None:
+    global _sweeper
+    _sweeper = Sweeper()
+    _sweeper.start()
+
+
+@worker_shutting_down.connect
+def stop_sweeping(**_: object) -> None:
+    if _sweeper is not None:
+        _sweeper.stop()
