@@ -67,7 +67,28 @@ def names(name: str, default: list[str]) -> list[str]:
 
 
 def data_directory() -> Path:
-    """Where the database, logs, models and results live (XDG base directory specification)."""
+    """Where the database, logs, models and results live; made if it is not there.
+
+    Raises:
+        ImproperlyConfigured: it can't be made or written.
+    """
+    path = _data_path()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ImproperlyConfigured(
+            f"The data directory {path} can't be made ({error.strerror}): "
+            "name another with AUTOTUNER_DATA_DIR."
+        ) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise ImproperlyConfigured(
+            f"The data directory {path} is not writable: name another with AUTOTUNER_DATA_DIR."
+        )
+    return path
+
+
+def _data_path() -> Path:
+    """As named, else by the XDG base directory specification."""
     own = text("AUTOTUNER_DATA_DIR")
     if own:
         return Path(own).expanduser().resolve()
@@ -85,7 +106,7 @@ def secret_key(data_dir: Path) -> str:
     try:
         return path.read_text().strip()
     except FileNotFoundError:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        pass
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
@@ -106,7 +127,6 @@ def instance_name(data_dir: Path) -> str:
         return given
     path = data_dir / "instance"
     if not path.exists():
-        data_dir.mkdir(parents=True, exist_ok=True)
         fresh = data_dir / f"instance.{os.getpid()}"
         fresh.write_text(secrets.token_hex(4))
         try:

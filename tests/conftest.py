@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
+from controllers.sample_model import fetch_sample_model
 from tuning.domain.spec import parse_task
 from tuning.models import Task
 from tuning.orchestrator.control import submit
@@ -36,6 +39,12 @@ SMALL_TASK: dict[str, Any] = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Slow tests last, so that a small mistake shows at once."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
+
+
+@pytest.fixture(scope="session")
+def sample_model() -> Path:
+    """The real sample model, fetched once for the user and not once for each run."""
+    return fetch_sample_model(settings.AUTOTUNER_MODEL_PATH)
 
 
 @pytest.fixture

@@ -10,9 +10,10 @@ import logging
 
 from asgiref.sync import async_to_sync
 from channels.layers import get_channel_layer
-from django.conf import settings
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
+
+from tuning.system.broker import broker_address
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,7 @@ def _send(job: object, number: int) -> bool:
     try:
         job.delay(number)  # type: ignore[attr-defined]
     except UNHEARD as error:
-        logger.warning("no broker at %s: %s; the sweep rings again", settings.REDIS_URL, error)
+        logger.warning("no broker at %s: %s; the sweep rings again", broker_address(), error)
         return False
     return True
 

@@ -16,6 +16,7 @@ from tuning.logs import TaskLog
 from tuning.models import Experiment, Task
 from tuning.orchestrator.advance import advance
 from tuning.orchestrator.run_experiment import run_experiment
+from tuning.worker_stop import asked_to_stop
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,12 @@ def advance_task(task_id: int) -> None:
 
 @shared_task(name="tuning.run_experiment")
 def run_queued_experiment(experiment_id: int) -> None:
-    """Run an experiment if it still waits for a worker, then ring for its task."""
+    """Run an experiment if it still waits for a worker, then ring for its task.
+
+    A worker that is asked to stop puts it back into the queue for another, or for the next start.
+    """
+    if asked_to_stop():
+        return
     experiment = (
         Experiment.objects.select_related("task")
         .filter(pk=experiment_id, status="PENDING", task__driver="")
@@ -51,7 +57,9 @@ def run_queued_experiment(experiment_id: int) -> None:
         on_stored=lambda last_seq: announce_log(task_id, last_seq),
     )
     with log:
-        ports = build_ports(controller, log, on_progress=PhaseBell(task_id))
+        ports = build_ports(
+            controller, log, on_progress=PhaseBell(task_id), interrupted=asked_to_stop
+        )
         run_experiment(experiment_id, ports)
     announce_task(task_id)
     ring_for_task(task_id)

@@ -25,6 +25,8 @@ from tuning.models import LogChunk
 logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL_S = 0.5
+LONGEST_CHUNK = 2000
+"""Lines of one row. A burst is split, so that a reader never has to take it in at once."""
 REDACTED = "[redacted]"
 
 _SECRET_NAME = re.compile(r"(TOKEN|KEY|PASSWORD|SECRET)$", re.IGNORECASE)
@@ -127,7 +129,7 @@ class TaskLog:
 
     def _store(self) -> None:
         try:
-            last_seq = _insert_chunk(self._task_id, self._unsaved)
+            last_seq = _insert(self._task_id, self._unsaved)
         except DatabaseError:
             # The lines stay in memory and in the file; the next flush tries again.
             logger.warning("log of task %s not saved yet", self._task_id, exc_info=True)
@@ -149,17 +151,22 @@ def format_line(line: LogLine) -> str:
     return f"{stamp}Z {line.source.value:<12} {line.text}"
 
 
-def _insert_chunk(task_id: int, lines: list[LogLine]) -> int:
+def _insert(task_id: int, lines: list[LogLine]) -> int:
     """Store the lines under the next sequence numbers; the last of them is returned."""
     with transaction.atomic():
-        last = LogChunk.objects.filter(task_id=task_id).aggregate(last=Max("last_seq"))["last"]
-        first_seq = (last or 0) + 1
-        last_seq = first_seq + len(lines) - 1
-        LogChunk.objects.create(
-            task_id=task_id,
-            first_seq=first_seq,
-            last_seq=last_seq,
-            # NUL is no valid character in PostgreSQL's JSON.
-            lines=[[line.time, line.source.value, line.text.replace("\0", "�")] for line in lines],
+        last = LogChunk.objects.filter(task_id=task_id).aggregate(last=Max("last_seq"))["last"] or 0
+        LogChunk.objects.bulk_create(
+            _chunk(task_id, last + 1 + start, lines[start : start + LONGEST_CHUNK])
+            for start in range(0, len(lines), LONGEST_CHUNK)
         )
-    return last_seq
+    return int(last) + len(lines)
+
+
+def _chunk(task_id: int, first_seq: int, lines: list[LogLine]) -> LogChunk:
+    return LogChunk(
+        task_id=task_id,
+        first_seq=first_seq,
+        last_seq=first_seq + len(lines) - 1,
+        # NUL is no valid character in PostgreSQL's JSON.
+        lines=[[line.time, line.source.value, line.text.replace("\0", "�")] for line in lines],
+    )

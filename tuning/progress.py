@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils import timezone
 
 from tuning.domain.objectives import gain
+from tuning.domain.planning import plan
+from tuning.domain.space import SpaceError
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, Task
 from tuning.models.experiment import BASELINE_NUMBER
 from tuning.orchestrator.advance import best_experiment
+
+NOT_SHOWN = ("log_tail", "environment", "command")
+"""Large fields of an experiment that say nothing of how far it is. Reading one is a query."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,7 @@ class TaskProgress:
     """`total` counts the baseline too. Durations are means of finished experiments, in seconds."""
 
     spec: TaskSpec
+    experiments: Sequence[Experiment]
     total: int
     finished: int
     running: Experiment | None
@@ -39,15 +46,24 @@ class TaskProgress:
         return max(to_go_s, 0.0)
 
 
+def planned_experiments(spec: TaskSpec) -> int:
+    """How many experiments a task will have, its baseline among them; 0 if nobody can say."""
+    try:
+        return len(plan(spec).configurations)
+    except SpaceError:
+        return 0
+
+
 def read_progress(task: Task, spec: TaskSpec, planned: int) -> TaskProgress:
     """One query for the experiments. `planned` is how many experiments the task will have."""
-    experiments = list(task.experiments.all())
+    experiments = list(task.experiments.defer(*NOT_SHOWN))
     finished = [experiment for experiment in experiments if experiment.state.is_terminal]
     running = next((one for one in experiments if one.state.is_running), None)
     durations = [one.duration_s for one in finished if one.duration_s is not None]
     best = best_experiment(spec, experiments)
     return TaskProgress(
         spec=spec,
+        experiments=experiments,
         total=max(planned, len(experiments)),
         finished=len(finished),
         running=running,

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import threading
+from typing import Any
 
-from celery.signals import worker_ready, worker_shutting_down
+from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 from django.db import connection
 
@@ -22,8 +23,12 @@ from tuning.models import Experiment, Task
 from tuning.orchestrator.advance import advance
 from tuning.orchestrator.lease import lease_times
 from tuning.orchestrator.reaper import Reaped, remove_orphans, return_abandoned_experiments
+from tuning.system.heartbeat import WorkerPulse
 
 logger = logging.getLogger(__name__)
+
+LAST_SWEEP_S = 5.0
+"""Seconds that a worker's end waits for its sweep. A daemon thread, it dies with the process."""
 
 
 def sweep() -> Reaped:
@@ -54,9 +59,10 @@ def ring_again() -> None:
 
 
 class Sweeper:
-    """Sweeps in a thread until it is told to stop."""
+    """Sweeps in a thread until it is told to stop; each time it says that its worker is alive."""
 
-    def __init__(self) -> None:
+    def __init__(self, pulse: WorkerPulse) -> None:
+        self._pulse = pulse
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sweep", daemon=True)
 
@@ -66,9 +72,13 @@ class Sweeper:
     def stop(self) -> None:
         self._done.set()
 
+    def join(self, timeout_s: float) -> None:
+        self._thread.join(timeout_s)
+
     def _run(self) -> None:
         while not self._done.is_set():
             try:
+                self._pulse.beat()
                 reaped = sweep()
                 if reaped.experiments or reaped.engines:
                     logger.warning("sweep: %s", reaped)
@@ -78,15 +88,17 @@ class Sweeper:
             finally:
                 connection.close()
             self._done.wait(lease_times().sweep_s)
+        self._pulse.stop()
+        connection.close()
 
 
 _sweeper: Sweeper | None = None
 
 
 @worker_ready.connect
-def start_sweeping(**_: object) -> None:
+def start_sweeping(sender: Any, **_: object) -> None:
     global _sweeper
-    _sweeper = Sweeper()
+    _sweeper = Sweeper(WorkerPulse(sender.controller.concurrency))
     _sweeper.start()
 
 
@@ -94,3 +106,11 @@ def start_sweeping(**_: object) -> None:
 def stop_sweeping(**_: object) -> None:
     if _sweeper is not None:
         _sweeper.stop()
+
+
+@worker_shutdown.connect
+def end_sweeping(**_: object) -> None:
+    """Wait until the worker's heartbeat is removed: an idle worker would be gone before that."""
+    if _sweeper is not None:
+        _sweeper.stop()
+        _sweeper.join(LAST_SWEEP_S)

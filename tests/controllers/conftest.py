@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import psutil
 import pytest
@@ -14,21 +13,12 @@ import pytest
 from controllers.base import Deployment, DeploymentIdentity, EngineState, EngineStatus
 from controllers.local import LocalController
 from controllers.processes import MARK
-from controllers.sample_model import fetch_sample_model
 from tuning.domain.names import LogSource
 
 PORT_RANGE = (8201, 8240)
 """Apart from the product's own 8000-8100, so that tests run beside a tuning."""
 INSTANCE = f"test{os.getpid()}"
 """Two test runs at once must not take each other's engines for leftovers."""
-
-
-@pytest.fixture(scope="session")
-def sample_model() -> Path:
-    """The real sample model, fetched once for the user and not once for each run."""
-    data_home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    default = Path(data_home) / "inference-autotuner" / "models"
-    return fetch_sample_model(Path(os.environ.get("AUTOTUNER_MODEL_PATH") or default))
 
 
 @pytest.fixture

@@ -16,9 +16,6 @@ from typing import Any
 
 import psutil
 import pytest
-from django.conf import settings
-
-from controllers.sample_model import fetch_sample_model
 
 PROJECT = Path(__file__).resolve().parents[2]
 
@@ -104,11 +101,6 @@ class Installation:
             except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
                 continue
         return found
-
-
-@pytest.fixture(scope="session")
-def sample_model() -> Path:
-    return fetch_sample_model(settings.AUTOTUNER_MODEL_PATH)
 
 
 @pytest.fixture

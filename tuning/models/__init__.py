@@ -5,5 +5,6 @@ from tuning.models.lease import Lease
 from tuning.models.log_chunk import LogChunk
 from tuning.models.measurement import Measurement
 from tuning.models.task import Task
+from tuning.models.worker import WorkerHeartbeat
 
-__all__ = ["Experiment", "Lease", "LogChunk", "Measurement", "Task"]
+__all__ = ["Experiment", "Lease", "LogChunk", "Measurement", "Task", "WorkerHeartbeat"]

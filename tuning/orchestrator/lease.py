@@ -71,7 +71,11 @@ def process_is_gone(owner: str) -> bool:
     if host != socket.gethostname() or not pid.isdigit():
         return False
     try:
-        return process_name(int(pid), psutil.Process(int(pid)).create_time()) != owner
+        process = psutil.Process(int(pid))
+        return (
+            process.status() == psutil.STATUS_ZOMBIE
+            or process_name(process.pid, process.create_time()) != owner
+        )
     except psutil.NoSuchProcess:
         return True
     except psutil.AccessDenied:

@@ -51,7 +51,11 @@ class ExperimentFailed(Exception):
 
 
 class ExperimentCancelled(Exception):
-    """The task was cancelled, or this process was asked to stop."""
+    """The task was cancelled."""
+
+
+class ExperimentInterrupted(Exception):
+    """This process was asked to stop, and the task is to go on elsewhere or later."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,8 @@ class Outcome:
 
     event: ExperimentEvent
     fields: dict[str, Any] = field(default_factory=dict)
+    counts: bool = True
+    """Whether it uses up one of the experiment's attempts."""
 
 
 def run_experiment(experiment_id: int, ports: Ports) -> ExperimentStatus | None:
@@ -100,8 +106,8 @@ class ExperimentRun:
 
     def run(self) -> None:
         """Raises LeaseLost, after the engine was stopped, when the outcome can't be recorded."""
-        # What stops this process in the middle (a second signal, SystemExit) counts as a cancel.
-        outcome = Outcome(ExperimentEvent.CANCELLED)
+        # What tears this process out of the attempt (SystemExit from a signal) leaves it at this.
+        outcome = _lost_worker(self._experiment.attempt)
         try:
             outcome = self._attempt()
         finally:
@@ -116,6 +122,9 @@ class ExperimentRun:
             return self._judge()
         except ExperimentCancelled:
             return Outcome(ExperimentEvent.CANCELLED)
+        except ExperimentInterrupted:
+            self._say("interrupted: this worker is asked to stop")
+            return Outcome(ExperimentEvent.ABANDONED, counts=False)
         except ExperimentFailed as failed:
             return self._failed(failed.failure)
         except LeaseLost:
@@ -218,15 +227,19 @@ class ExperimentRun:
     def _stop_if_asked(self) -> None:
         if self._heartbeat.lost:
             raise LeaseLost(str(self._experiment))
-        if self._ports.interrupted():
-            raise ExperimentCancelled
+        interrupted = self._ports.interrupted()
         now = time.monotonic()
-        if now - self._last_cancel_check >= CANCEL_CHECK_INTERVAL_S:
+        if interrupted or now - self._last_cancel_check >= CANCEL_CHECK_INTERVAL_S:
             self._last_cancel_check = now
-            if Task.objects.filter(
-                pk=self._experiment.task_id, cancel_requested_at__isnull=False
-            ).exists():
+            if self._task_is_cancelled():
                 raise ExperimentCancelled
+        if interrupted:
+            raise ExperimentInterrupted
+
+    def _task_is_cancelled(self) -> bool:
+        return Task.objects.filter(
+            pk=self._experiment.task_id, cancel_requested_at__isnull=False
+        ).exists()
 
     def _engine_is_ready(self) -> bool:
         assert self._deployment is not None
@@ -311,15 +324,18 @@ class ExperimentRun:
             # The outcome still counts; whatever is left has no lease and the sweep removes it.
             logger.exception("removing %s failed", deployment.identity.name)
             self._say(f"removing {deployment.identity.name} failed: {error}")
+        else:
+            self._deployment = None
 
     def _record(self, outcome: Outcome, cleanup_s: float) -> None:
-        retry = outcome.event is ExperimentEvent.ABANDONED
-        self._lease.end(
-            outcome.event,
-            finished_at=None if retry else timezone.now(),
-            cleanup_s=cleanup_s,
-            **outcome.fields,
-        )
+        fields = {"cleanup_s": cleanup_s, **outcome.fields}
+        if outcome.event is not ExperimentEvent.ABANDONED:
+            fields["finished_at"] = timezone.now()
+        if not outcome.counts and self._deployment is None:
+            # The number of the attempt is part of the engine's name: it is not given to another
+            # one while this engine may still be up.
+            fields["attempt"] = self._experiment.attempt - 1
+        self._lease.end(outcome.event, **fields)
         self._say(self._closing_line())
 
     def _results_dir(self) -> Path:
@@ -342,3 +358,13 @@ class ExperimentRun:
         if experiment.state is ExperimentStatus.PENDING:
             return "goes back into the queue for another attempt"
         return f"ended as {experiment.status}"
+
+
+def _lost_worker(attempt: int) -> Outcome:
+    """As the sweep would judge it: another attempt, unless there were too many."""
+    event = after_failure(FailureKind.LOST_WORKER, attempt)
+    if event is ExperimentEvent.ABANDONED:
+        return Outcome(event)
+    message = f"Its worker was stopped in the middle of {attempt} attempts."
+    kind = FailureKind.LOST_WORKER.value
+    return Outcome(event, {"failure_kind": kind, "failure_message": message})

@@ -86,8 +86,8 @@ class Session:
         """
         spec = load_spec(path, overrides)
         controller = build_controller(spec.deployment_mode, self.models_dir)
-        self._check(spec, controller)
-        return self._run(submit(spec, driver=this_process()), spec, controller)
+        self.check(spec, controller)
+        return self._run(submit(spec, driver=this_process()), controller)
 
     def resume_task(self, task_id: int) -> int:
         """Go on with a stopped task.
@@ -101,9 +101,9 @@ class Session:
             raise CannotRun(f"--resume: there is no task {task_id}.")
         spec = task.parsed_spec()
         controller = build_controller(spec.deployment_mode, self.models_dir)
-        self._check(spec, controller)
+        self.check(spec, controller)
         reap(settings.AUTOTUNER_INSTANCE, controller)
-        return self._run(resume(task_id, driver=this_process()), spec, controller)
+        return self._run(resume(task_id, driver=this_process()), controller)
 
     def dry_run(self, path: Path, overrides: Overrides) -> int:
         """Print what a task would do. Raises InvalidTask."""
@@ -111,13 +111,17 @@ class Session:
         controller = build_controller(spec.deployment_mode, self.models_dir)
         document = plan_document(spec, controller, settings.AUTOTUNER_INSTANCE)
         if self.as_json:
-            _print_json(document)
+            print_json(document)
         else:
             print_plan(output_console(), document)
         return EXIT_DONE
 
-    def _check(self, spec: TaskSpec, controller: Controller) -> None:
-        """Refuse before anything is created what could not run at all."""
+    def check(self, spec: TaskSpec, controller: Controller) -> None:
+        """Refuse before anything is created what could not run at all.
+
+        Raises:
+            CannotRun, SpaceError, TokenizerUnavailable: with a sentence for the user.
+        """
         failure = controller.check(
             deployment_request(
                 spec,
@@ -130,8 +134,8 @@ class Session:
         plan(spec)
         tokenizer_for(spec, self.models_dir)
 
-    def _run(self, task: Task, spec: TaskSpec, controller: Controller) -> int:
-        display = self._display(task, len(plan(spec).configurations))
+    def _run(self, task: Task, controller: Controller) -> int:
+        display = self.display_for(task)
         log = TaskLog(task.pk, settings.AUTOTUNER_LOG_DIR, echo=display.line)
         interrupts = Interrupts(on_request=lambda: display.say(STOPPING))
         ports = build_ports(
@@ -145,20 +149,21 @@ class Session:
             display.say(f"Task {task.pk}: {task.name}")
             drive(task.pk, ports)
         task.refresh_from_db()
-        self._print_result(task)
+        self.print_result(task)
         return exit_code(task)
 
-    def _display(self, task: Task, planned: int) -> Display:
+    def display_for(self, task: Task) -> Display:
+        planned = len(plan(task.parsed_spec()).configurations)
         # With --json, standard output belongs to the one document.
         console = output_console(stderr=self.as_json)
         if console.is_terminal and not self.as_json:
             return LiveDisplay(console, task, planned, verbose=self.verbose)
         return PlainDisplay(console, verbose=self.verbose, quiet=self.as_json and not self.verbose)
 
-    def _print_result(self, task: Task) -> None:
+    def print_result(self, task: Task) -> None:
         report = task_report(task)
         if self.as_json:
-            _print_json(as_document(report))
+            print_json(as_document(report))
             return
         console = output_console()
         print_summary(console, report)
@@ -200,6 +205,6 @@ def _located(failure: Failure) -> str:
     return f"{field}: {failure.message}" if field else failure.message
 
 
-def _print_json(document: Mapping[str, Any]) -> None:
+def print_json(document: Mapping[str, Any]) -> None:
     json.dump(document, sys.stdout, indent=2)
     sys.stdout.write("\n")

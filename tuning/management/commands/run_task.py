@@ -1,4 +1,7 @@
-"""`manage.py run_task task.json`: tune in this process, from the task file to the best flags."""
+"""`manage.py run_task task.json`: tune in this process, from the task file to the best flags.
+
+With `--queue` the workers do it, and this process only submits the task, or watches it.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +20,7 @@ from tuning.domain.space import SpaceError
 from tuning.domain.spec import InvalidTask
 from tuning.orchestrator.control import TaskIsBusy
 from tuning.orchestrator.ports import TokenizerUnavailable
+from tuning.terminal.queued import queue_file
 from tuning.terminal.session import EXIT_BAD_INPUT, CannotRun, Overrides, Session
 
 REFUSALS = (
@@ -68,6 +72,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--dry-run", action="store_true", help="print the plan and launch nothing"
         )
+        parser.add_argument(
+            "--queue", action="store_true", help="submit the task to the workers and return"
+        )
+        parser.add_argument(
+            "--wait", action="store_true", help="with --queue: watch the task until it ends"
+        )
         parser.add_argument("--json", action="store_true", help="print one JSON document instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -84,15 +94,31 @@ def run(options: dict[str, Any]) -> int:
     task_id: int | None = options["resume"]
     session = Session(options["json"], options["verbose"], options["model_path"])
     overrides = Overrides(options["mode"], options["max_iterations"], options["seed"])
+    _refuse_contradictions(options, overrides)
     if task_id is not None:
-        if task_file is not None or overrides != Overrides() or options["dry_run"]:
-            raise CannotRun(
-                "--resume goes on with the task as it was submitted: "
-                "give no task file, --mode, --max-iterations, --seed or --dry-run with it."
-            )
         return session.resume_task(task_id)
     if task_file is None:
         raise CannotRun("Name a task file, or a task to go on with: --resume ID.")
+    if options["queue"]:
+        return queue_file(task_file, overrides, session, wait=options["wait"])
     if options["dry_run"]:
         return session.dry_run(task_file, overrides)
     return session.run_file(task_file, overrides)
+
+
+def _refuse_contradictions(options: dict[str, Any], overrides: Overrides) -> None:
+    """Raises CannotRun."""
+    alone = options["task_file"] is None and overrides == Overrides() and not options["dry_run"]
+    if options["resume"] is not None and (options["queue"] or not alone):
+        raise CannotRun(
+            "--resume goes on in this process with the task as it was submitted: "
+            "give no task file, --mode, --max-iterations, --seed, --dry-run or --queue with it."
+        )
+    if options["wait"] and not options["queue"]:
+        raise CannotRun("--wait watches a task that is given to the workers: add --queue.")
+    if options["queue"] and options["dry_run"]:
+        raise CannotRun("--dry-run launches nothing, so there is nothing to --queue.")
+    if options["queue"] and options["model_path"] is not None:
+        raise CannotRun(
+            "--model-path is for a run in this process: workers look in AUTOTUNER_MODEL_PATH."
+        )

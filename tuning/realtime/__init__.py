@@ -1,0 +1,1 @@
+"""Websockets of the live pages. They read the database; the channel layer only rings."""

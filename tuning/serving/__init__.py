@@ -1,0 +1,1 @@
+"""`manage.py serve`: everything one machine needs, started, watched and stopped by one process."""

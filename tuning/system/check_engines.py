@@ -1,0 +1,136 @@
+"""Checks of engines and of the places they can run in. None of these has to be there."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+from django.conf import settings
+
+from controllers.engines.catalogue import engine
+from tuning.domain.names import EngineName
+from tuning.system.check import TIME_LIMIT_S, Finding, Probe, missing, ok, warning
+
+ASK_S = TIME_LIMIT_S - 0.5
+SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+
+_HOW_TO_INSTALL = {
+    EngineName.LLAMACPP: "`pip install xllamacpp` brings the embedded server.",
+    EngineName.VLLM: "Install vllm into this environment if you want to tune it on this host.",
+    EngineName.SGLANG: "Install sglang into this environment if you want to tune it on this host.",
+}
+
+
+def engine_found(name: EngineName) -> Finding:
+    wanted = engine(name, settings.AUTOTUNER_LLAMA_SERVER)
+    failure = wanted.missing()
+    if failure is None:
+        return ok(wanted.version() or "found, version unknown")
+    if name is EngineName.LLAMACPP and settings.AUTOTUNER_LLAMA_SERVER:
+        return missing(failure.message, "Mend AUTOTUNER_LLAMA_SERVER, or leave it out.")
+    return warning(f"not available: {failure.message}", _HOW_TO_INSTALL[name])
+
+
+def gpus() -> Finding:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return warning(
+            "not available: no nvidia-smi on the PATH",
+            "Engines run on the CPU. For GPUs of NVIDIA, install their driver.",
+        )
+    done = subprocess.run(
+        [program, "-L"],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=ASK_S,
+        check=False,
+    )
+    names = [_without_uuid(line) for line in done.stdout.splitlines() if line.startswith("GPU ")]
+    if done.returncode == 0 and names:
+        return ok(", ".join(names))
+    said = " ".join((done.stdout + done.stderr).split()) or f"exit code {done.returncode}"
+    return warning(
+        f"not available: nvidia-smi says {said}", "Driver and kernel may not match: reboot."
+    )
+
+
+def docker() -> Finding:
+    """Asks the engine's HTTP interface, as the command `docker version` does."""
+    address = docker_address()
+    if address is None:
+        return warning(
+            "not available: neither DOCKER_HOST nor a socket of Docker",
+            "Install Docker if you want to tune engines in containers.",
+        )
+    scheme = urlsplit(address).scheme
+    if scheme not in {"unix", "tcp", "http"} or os.environ.get("DOCKER_TLS_VERIFY"):
+        return warning(
+            f"not asked: {address} wants more than a plain connection", "Try `docker info`."
+        )
+    try:
+        facts = _docker_version(address)
+    except (httpx.HTTPError, OSError, ValueError) as error:
+        return warning(
+            f"not available: {address} does not answer: {error}",
+            "Start Docker; `permission denied` means that this user is not in the group docker.",
+        )
+    return ok(f"{facts.get('Version', 'unknown version')} at {address}")
+
+
+def kubernetes() -> Finding:
+    if os.environ.get("KUBERNETES_SERVICE_HOST") and SERVICE_ACCOUNT.exists():
+        return ok("in a cluster, with a service account; OME mode comes later")
+    named = os.environ.get("KUBECONFIG")
+    paths = [Path(part).expanduser() for part in named.split(os.pathsep) if part] if named else []
+    for path in paths or [Path.home() / ".kube" / "config"]:
+        if path.is_file():
+            return ok(f"kubeconfig found at {path}; OME mode comes later")
+    where = f": KUBECONFIG names {named}, which is not there" if named else ""
+    return warning(
+        f"not configured{where}", "Only OME mode needs a cluster; that mode comes later."
+    )
+
+
+def docker_address() -> str | None:
+    """DOCKER_HOST, else the first socket that is there: Docker's own, rootless, Docker Desktop."""
+    given = os.environ.get("DOCKER_HOST")
+    if given:
+        return given
+    sockets = [Path("/var/run/docker.sock"), Path.home() / ".docker" / "run" / "docker.sock"]
+    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
+    if runtime_dir:
+        sockets.append(Path(runtime_dir) / "docker.sock")
+    return next((f"unix://{path}" for path in sockets if path.is_socket()), None)
+
+
+def _docker_version(address: str) -> dict[str, str]:
+    parts = urlsplit(address)
+    if parts.scheme == "unix":
+        transport = httpx.HTTPTransport(uds=parts.path)
+        url = "http://docker/version"
+    else:
+        transport = httpx.HTTPTransport()
+        url = f"http://{parts.netloc}/version"
+    with httpx.Client(transport=transport, timeout=ASK_S, trust_env=False) as client:
+        facts = client.get(url).raise_for_status().json()
+    if not isinstance(facts, dict):
+        raise ValueError("this is not Docker")
+    return facts
+
+
+def _without_uuid(line: str) -> str:
+    """`GPU 0: NVIDIA H200` of `GPU 0: NVIDIA H200 (UUID: GPU-…)`."""
+    return line.partition(" (UUID")[0].strip()
+
+
+ENGINE_PROBES = (
+    *(Probe(name.value, functools.partial(engine_found, name)) for name in EngineName),
+    Probe("GPUs", gpus),
+)
+PLATFORM_PROBES = (Probe("Docker", docker), Probe("Kubernetes", kubernetes))
