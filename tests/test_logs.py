@@ -7,9 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from django.test import override_settings
 
 from tuning.domain.names import LogSource
-from tuning.logs import LogLine, Redactor, TaskLog
+from tuning.logs import LogLine, Redactor, TaskLog, known_secrets
 from tuning.models import LogChunk, Task
 
 MakeTask = Callable[..., Task]
@@ -70,6 +71,12 @@ def test_no_secret_is_written_anywhere(
     for text in (written, stored, echoed[0].text):
         assert "hf_verysecret" not in text
         assert "Bearer [redacted]!" in text
+
+
+@override_settings(OWN_API_KEY="own-secret-key", REDIS_URL="redis://:redis-secret@localhost:6379/0")
+def test_secrets_of_settings_and_urls_are_known() -> None:
+    redact = Redactor(known_secrets())
+    assert redact("own-secret-key at redis-secret") == "[redacted] at [redacted]"
 
 
 def test_a_secret_inside_another_leaves_no_remains() -> None:

@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
+from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.db import DatabaseError, connection, transaction
 from django.db.models import Max
 
@@ -42,13 +44,25 @@ class LogLine(NamedTuple):
     text: str
 
 
-class Redactor:
-    """Replaces the values of secret environment variables wherever they turn up."""
+def known_secrets() -> dict[str, str]:
+    """Environment variables, settings, and the passwords inside connection URLs, by name."""
+    named = {name: getattr(settings, name) for name in dir(settings) if name.isupper()}
+    texts = {name: value for name, value in named.items() if isinstance(value, str)}
+    return {
+        **texts,
+        **os.environ,
+        "DATABASE_PASSWORD": settings.DATABASES["default"].get("PASSWORD") or "",
+        "REDIS_PASSWORD": urlsplit(settings.REDIS_URL).password or "",
+    }
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+
+class Redactor:
+    """Replaces the values whose names say that they are secret, wherever they turn up."""
+
+    def __init__(self, values: Mapping[str, str]) -> None:
         secrets = {
             value
-            for name, value in environment.items()
+            for name, value in values.items()
             if _SECRET_NAME.search(name) and len(value) >= _SHORTEST_SECRET
         }
         # Longest first, so that a secret that contains another is not left half readable.
@@ -84,7 +98,7 @@ class TaskLog:
         self._echo = echo
         self._on_stored = on_stored
         self._flush_interval_s = flush_interval_s
-        self._redact = Redactor(os.environ)
+        self._redact = Redactor(known_secrets())
         self._lines: queue.SimpleQueue[LogLine] = queue.SimpleQueue()
         self._unsaved: list[LogLine] = []
         self._closing = threading.Event()

@@ -11,7 +11,7 @@ import pytest
 
 from tests.chaos.conftest import Cluster, assert_measured_once
 from tests.chaos.faulty_worker import BOUNDARIES, KILLS
-from tests.services import wait_until
+from tests.services import Child, wait_until
 from tuning.domain.lifecycle import TaskStatus
 from tuning.models import Task
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from tests.orchestrator.recording import OWNER, run_next
 from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
+from tuning.domain.spec import parse_task
 from tuning.models import Experiment, Task
 from tuning.orchestrator.advance import advance
-from tuning.orchestrator.control import request_cancel
+from tuning.orchestrator.control import request_cancel, submit
 from tuning.orchestrator.lease import claim
 
 pytestmark = pytest.mark.django_db
@@ -157,3 +160,35 @@ def test_a_search_that_finds_nothing_more_ends_with_the_best_so_far(make_task: M
     assert task.best_experiment is not None
     assert task.best_experiment.parameters["ubatch-size"] == 2
     assert "batch-size + ubatch-size <= 3" in task.status_reason
+
+
+def test_only_so_many_tasks_run_at_once(make_task: MakeTask) -> None:
+    first, second = make_task(), make_task()
+    assert advance(first.pk, max_running=1).ready
+    waiting = advance(second.pk, max_running=1)
+    assert not waiting.ready
+    assert not waiting.finished
+    request_cancel(first.pk)
+    assert advance(first.pk).finished
+    assert advance(second.pk, max_running=1).ready
+
+
+def test_a_task_that_a_process_runs_by_itself_does_not_count(
+    make_task: MakeTask, task_document: dict[str, Any]
+) -> None:
+    own = submit(parse_task(task_document), driver="here/1/1.00")
+    assert advance(own.pk).ready
+    assert advance(make_task().pk, max_running=1).ready
+
+
+def test_a_task_over_its_time_is_stopped_and_keeps_its_best(make_task: MakeTask) -> None:
+    task = make_task()
+    run_next(task, 5.0)
+    Task.objects.filter(pk=task.pk).update(
+        time_limit_s=60, started_at=timezone.now() - timedelta(seconds=61)
+    )
+    assert advance(task.pk).finished
+    task.refresh_from_db()
+    assert task.state is TaskStatus.CANCELLED
+    assert task.status_reason == "Stopped at its time limit of 60 s."
+    assert task.best_experiment is not None

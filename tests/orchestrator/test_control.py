@@ -10,7 +10,7 @@ from tests.orchestrator.recording import OWNER, run_next
 from tuning.domain.lifecycle import IllegalTransition, TaskStatus
 from tuning.models import Task
 from tuning.orchestrator.advance import advance
-from tuning.orchestrator.control import TaskIsBusy, request_cancel, resume
+from tuning.orchestrator.control import TaskIsBusy, pause, request_cancel, resume
 from tuning.orchestrator.lease import claim
 
 pytestmark = pytest.mark.django_db
@@ -71,3 +71,22 @@ def test_a_second_cancel_says_that_it_changed_nothing(make_task: MakeTask) -> No
     task = make_task()
     assert request_cancel(task.pk)
     assert not request_cancel(task.pk)
+
+
+def test_a_paused_task_queues_nothing_until_it_is_resumed(make_task: MakeTask) -> None:
+    task = make_task()
+    run_next(task, 1.0)
+    assert pause(task.pk)
+    assert not pause(task.pk)
+    step = advance(task.pk)
+    assert (step.ready, step.finished) == ((), False)
+    resume(task.pk)
+    assert run_next(task, 2.0).number == 1
+
+
+def test_a_paused_task_can_be_cancelled(make_task: MakeTask) -> None:
+    task = make_task()
+    run_next(task, 1.0)
+    pause(task.pk)
+    request_cancel(task.pk)
+    assert advance(task.pk).finished
