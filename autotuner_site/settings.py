@@ -98,7 +98,11 @@ REDIS_URL = env.text("REDIS_URL") or f"unix://{AUTOTUNER_EMBEDDED_REDIS_SOCKET}"
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": f"autotuner-{AUTOTUNER_INSTANCE}"},
+        "CONFIG": {
+            # A quiet read of 5 s is no fault, and a Redis that is away must not hold up the log.
+            "hosts": [{"address": REDIS_URL, "socket_timeout": 15, "socket_connect_timeout": 2}],
+            "prefix": f"autotuner-{AUTOTUNER_INSTANCE}",
+        },
     }
 }
 

@@ -237,7 +237,11 @@ def session_cookie(user: User) -> str:
 def channel_layers(redis_url: str, instance: str) -> dict[str, Any]:
     """The product's CHANNEL_LAYERS for another server and another installation."""
     layer: dict[str, Any] = settings.CHANNEL_LAYERS["default"]
-    config = {**layer["CONFIG"], "hosts": [redis_url], "prefix": f"autotuner-{instance}"}
+    config = {
+        **layer["CONFIG"],
+        "hosts": [{**layer["CONFIG"]["hosts"][0], "address": redis_url}],
+        "prefix": f"autotuner-{instance}",
+    }
     return {"default": {**layer, "CONFIG": config}}
 
 

@@ -27,6 +27,8 @@ from tuning.models import LogChunk
 logger = logging.getLogger(__name__)
 
 FLUSH_INTERVAL_S = 0.5
+LAST_ATTEMPTS = 5
+"""How often the last lines are offered to the database; the file has them in any case."""
 LONGEST_CHUNK = 2000
 """Lines of one row. A burst is split, so that a reader never has to take it in at once."""
 REDACTED = "[redacted]"
@@ -127,7 +129,11 @@ class TaskLog:
         try:
             while not self._closing.wait(self._flush_interval_s):
                 self._flush()
-            self._flush()
+            for _ in range(LAST_ATTEMPTS):
+                self._flush()
+                if not self._unsaved:
+                    break
+                time.sleep(self._flush_interval_s)
         finally:
             connection.close()
 

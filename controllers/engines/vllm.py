@@ -84,7 +84,7 @@ _REFUSAL_END = re.compile(r"^\s+For further information visit ")
 _REFUSAL_NOISE = re.compile(r"\s*\[type=\w+, input_value=.*\]$")
 _CAUSE = re.compile(
     r"^[\w.]*(Error|Exception): "
-    r"|died unexpectedly \(exit code: -?\d"
+    r"|died unexpectedly \(exit code: "
     r"|engine core exited unexpectedly"
 )
 

@@ -406,6 +406,11 @@ def test_vllm_leaves_with_code_zero_when_a_worker_of_its_own_was_killed() -> Non
             "Worker proc VllmWorker-0 died unexpectedly (exit code: -4), shutting down executor.",
         ),
         (
+            "(EngineCore pid=71) ERROR 11-23 14:13:00 [multiproc_executor.py:315] Worker proc "
+            "VllmWorker-0 died unexpectedly (exit code: None), shutting down executor.",
+            "Worker proc VllmWorker-0 died unexpectedly (exit code: None), shutting down executor.",
+        ),
+        (
             "(APIServer pid=70) WARNING 11-23 13:57:01 [core_client.py:817] [shutdown] MPClient: "
             "engine core exited unexpectedly; starting cleanup",
             "[shutdown] MPClient: engine core exited unexpectedly; starting cleanup",

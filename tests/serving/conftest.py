@@ -18,9 +18,9 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.e2e.conftest import PROJECT, Installation, installation, one_configuration
+from tests.e2e.conftest import PROJECT, Installation, installation
 
-__all__ = ["installation", "one_configuration"]
+__all__ = ["installation"]
 
 
 def free_port() -> int:
@@ -126,6 +126,14 @@ class Place:
         assert [" ".join(one.cmdline()) for one in self.installation.processes()] == []
         assert not (self.data_dir / "serve.lock").exists()
         assert not (self.data_dir / "redis.sock").exists()
+
+
+@pytest.fixture
+def one_configuration(task_document: dict[str, Any]) -> dict[str, Any]:
+    """One experiment and no baseline, on one thread: beside three programs that start."""
+    task_document["parameters"] = {"threads": 1, "parallel": [2], "ctx-size": 2048}
+    task_document["optimization"]["baseline"] = False
+    return task_document
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 
 from tests.serving.conftest import free_port
-from tuning.management.commands.serve import is_loopback
+from tuning.management.commands.serve import is_loopback, services
 from tuning.serving.embedded_redis import embedded_redis_service
 from tuning.serving.lock import ServeLock
 from tuning.serving.services import web_address
@@ -76,6 +76,14 @@ def test_a_second_serve_is_refused_and_harms_nothing(data_dir: Path) -> None:
     assert not (data_dir / "serve.lock").exists()
 
 
+def test_what_a_killed_serve_left_is_not_forgotten_by_one_that_is_refused(data_dir: Path) -> None:
+    content = '{"serve": 1, "children": [[1, 12.0]]}'
+    (data_dir / "serve.lock").write_text(content)
+    with pytest.raises(KeyboardInterrupt), ServeLock(data_dir):
+        raise KeyboardInterrupt
+    assert "[1, 12.0]" in (data_dir / "serve.lock").read_text()
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"serve": 1'])
 def test_a_lock_file_that_a_crash_cut_off_blocks_nobody(data_dir: Path, text: str) -> None:
     (data_dir / "serve.lock").write_text(text)
@@ -108,6 +116,14 @@ def test_the_embedded_redis_listens_on_no_port_and_stores_nothing(tmp_path: Path
     assert command[command.index("--port") + 1] == "0"
     assert command[command.index("--save") + 1] == ""
     assert command[command.index("--appendonly") + 1] == "no"
+
+
+@pytest.mark.parametrize("embedded", [True, False])
+@pytest.mark.parametrize("with_worker", [True, False])
+def test_what_is_started(settings: Settings, embedded: bool, with_worker: bool) -> None:
+    settings.REDIS_IS_EMBEDDED = embedded
+    names = [one.name for one in services("127.0.0.1", 8080, with_worker=with_worker)]
+    assert names == ["redis"] * embedded + ["web"] + ["worker"] * with_worker
 
 
 @pytest.mark.django_db

@@ -51,7 +51,7 @@ def test_each_program_that_is_killed_is_noticed_and_started_again(
         os.kill(killed, signal.SIGKILL)
         serving.wait_for_text(f"{name} was killed by SIGKILL", timeout_s=5)
     for name in ("web", "worker", "redis"):
-        serving.wait_for_text(f"{name} is back")
+        serving.wait_for_text(f"{name} runs again")
     assert httpx.get(place.url, trust_env=False).status_code < 500
     # The worker of all three finds the new Redis by itself.
     queued = place.queue(one_configuration, "--wait")
@@ -109,23 +109,22 @@ def test_a_killed_serve_leaves_nothing_that_stops_the_next_one(
     place.has_nothing_left()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_celery_worker_without_serve_stops_in_the_same_way(
-    place: Place, one_configuration: Document, number: signal.Signals
+def test_a_worker_without_serve_stops_in_the_same_way(
+    place: Place, one_configuration: Document
 ) -> None:
     place.installation.env["AUTOTUNER_LLAMA_SERVER"] = str(sleeping_engine(place.installation))
-    command = {
-        signal.SIGTERM: ["-m", "celery", "-A", "autotuner_site", "worker"],
-        signal.SIGINT: ["manage.py", "worker", "--concurrency", "1"],
-    }
     place.serve("--no-worker")
-    worker = place.run(*command[number])
     assert place.queue(one_configuration).end() == 0
-    worker.wait_for(place.installation.engines)
-    worker.stop(number, timeout_s=20)
-    assert place.installation.engines() == []
-    assert place.installation.statuses() == ["PENDING"]
-    assert place.installation.query("SELECT attempt FROM tuning_experiment") == [(0,)]
+    for number, command in (
+        (signal.SIGTERM, ["-m", "celery", "-A", "autotuner_site", "worker"]),
+        (signal.SIGINT, ["manage.py", "worker", "--concurrency", "1"]),
+    ):
+        worker = place.run(*command)
+        worker.wait_for(place.installation.engines)
+        worker.stop(number, timeout_s=20)
+        assert place.installation.engines() == []
+        assert place.installation.statuses() == ["PENDING"]
+        assert place.installation.query("SELECT attempt FROM tuning_experiment") == [(0,)]
     assert place.installation.query("SELECT cancel_requested_at FROM tuning_task") == [(None,)]
 
 

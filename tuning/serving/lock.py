@@ -39,6 +39,7 @@ class ServeLock:
 
     def __enter__(self) -> Self:
         """Raises AlreadyServing."""
+        self._data_dir.mkdir(parents=True, exist_ok=True)
         while self._descriptor < 0:
             self._descriptor = self._try_to_lock()
         self._left_behind = _processes_in(self._read())
@@ -46,8 +47,9 @@ class ServeLock:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
-        # Removed while it is still locked: whoever opens the name from now on makes a new file.
-        self._path.unlink(missing_ok=True)
+        if not self._left_behind:
+            # While it is still locked: whoever opens the name from now on makes a new file.
+            self._path.unlink(missing_ok=True)
         os.close(self._descriptor)
         self._descriptor = -1
 

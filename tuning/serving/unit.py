@@ -121,7 +121,7 @@ class Unit:
             if not self.has_been_ready and self.service.announcement:
                 self._say(self.service.announcement)
             elif self.has_been_ready:
-                self._say(f"{self.service.name} is back.")
+                self._say(f"{self.service.name} runs again.")
             self.has_been_ready = True
         elif time.monotonic() - self._launched_at > self._policy.start_timeout_s:
             limit = f"{self._policy.start_timeout_s:g} s"
