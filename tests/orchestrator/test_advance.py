@@ -181,12 +181,25 @@ def test_a_task_that_a_process_runs_by_itself_does_not_count(
     assert advance(make_task().pk, max_running=1).ready
 
 
+def ran(task: Task, number: int, began_s_ago: float, ended_s_ago: float) -> None:
+    now = timezone.now()
+    task.experiments.filter(number=number).update(
+        started_at=now - timedelta(seconds=began_s_ago),
+        finished_at=now - timedelta(seconds=ended_s_ago),
+    )
+
+
 def test_a_task_over_its_time_is_stopped_and_keeps_its_best(make_task: MakeTask) -> None:
     task = make_task()
-    run_next(task, 5.0)
+    run_all(task, [5.0, 6.0])
     Task.objects.filter(pk=task.pk).update(
-        time_limit_s=60, started_at=timezone.now() - timedelta(seconds=61)
+        time_limit_s=60, started_at=timezone.now() - timedelta(hours=9)
     )
+    # Side by side for half of their time: 40 s in all.
+    ran(task, number=0, began_s_ago=100, ended_s_ago=80)
+    ran(task, number=1, began_s_ago=90, ended_s_ago=60)
+    assert not advance(task.pk).finished
+    ran(task, number=1, began_s_ago=90, ended_s_ago=30)
     assert advance(task.pk).finished
     task.refresh_from_db()
     assert task.state is TaskStatus.CANCELLED

@@ -73,9 +73,25 @@ def advance(task_id: int, max_running: int | None = None) -> Step:
 
 
 def _is_over_time(task: Task) -> bool:
-    if task.started_at is None or task.time_limit_s is None:
-        return False
-    return timezone.now() > task.started_at + timedelta(seconds=task.time_limit_s)
+    return task.time_limit_s is not None and _ran_for_s(task) > task.time_limit_s
+
+
+def _ran_for_s(task: Task) -> float:
+    """Seconds since its start (or resume) in which an experiment of the task ran.
+
+    Nights in which no worker was up don't count, and neither do two experiments at once twice.
+    """
+    if task.started_at is None:
+        return 0.0
+    now = timezone.now()
+    spans = task.experiments.filter(started_at__gte=task.started_at).order_by("started_at")
+    total_s, counted_until = 0.0, task.started_at
+    for started, finished in spans.values_list("started_at", "finished_at"):
+        end = finished or now
+        if started and end > counted_until:
+            total_s += (end - max(started, counted_until)).total_seconds()
+            counted_until = end
+    return total_s
 
 
 def _running_tasks() -> int:
