@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
@@ -84,7 +83,9 @@ def _ran_for_s(task: Task) -> float:
     if task.started_at is None:
         return 0.0
     now = timezone.now()
+    # One that went back into the queue has a start and no end, and does not run.
     spans = task.experiments.filter(started_at__gte=task.started_at).order_by("started_at")
+    spans = spans.exclude(status=ExperimentStatus.PENDING.value)
     total_s, counted_until = 0.0, task.started_at
     for started, finished in spans.values_list("started_at", "finished_at"):
         end = finished or now
