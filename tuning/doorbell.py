@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 
 from asgiref.sync import async_to_sync
+from celery import current_app
 from channels.layers import get_channel_layer
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
@@ -17,27 +18,27 @@ from tuning.system.broker import broker_address
 
 logger = logging.getLogger(__name__)
 
+ADVANCE = "tuning.advance"
+RUN_EXPERIMENT = "tuning.run_experiment"
+"""Names of the jobs in `tuning.jobs`, by which messages call them."""
+
 UNHEARD = (OperationalError, RedisError, OSError)
 """What a broker that is away raises."""
 
 
 def ring_for_task(task_id: int) -> bool:
     """Ask the workers to look at a task. False when the broker is away."""
-    from tuning.jobs import advance_task
-
-    return _send(advance_task, task_id)
+    return _send(ADVANCE, task_id)
 
 
 def ring_for_experiment(experiment_id: int) -> bool:
     """Ask the workers to run an experiment. False when the broker is away."""
-    from tuning.jobs import run_queued_experiment
-
-    return _send(run_queued_experiment, experiment_id)
+    return _send(RUN_EXPERIMENT, experiment_id)
 
 
-def _send(job: object, number: int) -> bool:
+def _send(job: str, number: int) -> bool:
     try:
-        job.delay(number)  # type: ignore[attr-defined]
+        current_app.send_task(job, args=[number])
     except UNHEARD as error:
         logger.warning("no broker at %s: %s; the sweep rings again", broker_address(), error)
         return False

@@ -11,7 +11,14 @@ from celery import shared_task
 from django.conf import settings
 
 from tuning.composition import build_controller, build_ports
-from tuning.doorbell import announce_log, announce_task, ring_for_experiment, ring_for_task
+from tuning.doorbell import (
+    ADVANCE,
+    RUN_EXPERIMENT,
+    announce_log,
+    announce_task,
+    ring_for_experiment,
+    ring_for_task,
+)
 from tuning.logs import TaskLog
 from tuning.models import Experiment, Task
 from tuning.orchestrator.advance import advance
@@ -21,7 +28,7 @@ from tuning.worker_stop import asked_to_stop
 logger = logging.getLogger(__name__)
 
 
-@shared_task(name="tuning.advance")
+@shared_task(name=ADVANCE)
 def advance_task(task_id: int) -> None:
     """Take a task one step on and ring for its experiments."""
     if not Task.objects.for_workers().filter(pk=task_id).exists():
@@ -34,7 +41,7 @@ def advance_task(task_id: int) -> None:
         ring_for_waiting_tasks()
 
 
-@shared_task(name="tuning.run_experiment")
+@shared_task(name=RUN_EXPERIMENT)
 def run_queued_experiment(experiment_id: int) -> None:
     """Run an experiment if it still waits for a worker, then ring for its task.
 
