@@ -31,6 +31,7 @@ from controllers.processes import (
     ChildProcess,
     end_processes,
     group_members,
+    listens,
     marked_processes,
     process_started_at,
 )
@@ -147,8 +148,15 @@ class LocalController:
             and running.process.is_running()
             and self._is_healthy(f"{deployment.base_url}{running.engine.health_path}")
         )
+        snatched = None
+        if healthy and running is not None and not listens(running.process.pid, running.lease.port):
+            # vLLM binds its port when it starts and listens many seconds later. Until then Linux
+            # lets another program listen there, which must not be measured in its place.
+            snatched = Failure(
+                FailureKind.PORT_TAKEN, f"Another program answers on port {running.lease.port}."
+            )
         # Asked last, as the answer may come from whoever got the port after our engine died.
-        failure = self.exit_failure(deployment)
+        failure = self.exit_failure(deployment) or snatched
         if failure is not None:
             return EngineStatus(EngineState.EXITED, failure)
         return EngineStatus(EngineState.READY if healthy else EngineState.STARTING)
@@ -269,7 +277,19 @@ def _group_of(record: EngineRecord) -> list[psutil.Process]:
     if process_started_at(record.pid, record.start_time):
         return group_members(record.pid)
     name = record.identity.name
-    return marked_processes(lambda mark: mark == name).get(name, [])
+    marked = marked_processes(lambda mark: mark == name).get(name, [])
+    # vLLM's workers overwrite their environment, mark and all, and live on without their leader.
+    # One marked member shows that the group is still ours: nobody else can join it.
+    if any(_is_in_group(process.pid, record.pid) for process in marked):
+        return [*{*marked, *group_members(record.pid)}]
+    return marked
+
+
+def _is_in_group(pid: int, group: int) -> bool:
+    try:
+        return os.getpgid(pid) == group
+    except OSError:
+        return False
 
 
 def _is_of_instance(mark: str, instance: str) -> bool:

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-KEPT_LINES = 200
+KEPT_LINES = 1000
 MAX_LINE_CHARS = 4_000
 READ_BYTES = 1 << 16
 QUIET_S = 0.2

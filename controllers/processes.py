@@ -145,6 +145,16 @@ def group_members(group: int) -> list[psutil.Process]:
     return members
 
 
+def listens(group: int, port: int) -> bool:
+    """Whether a process of the group listens on TCP `port`."""
+    for process in group_members(group):
+        with contextlib.suppress(psutil.Error):
+            for connection in process.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port:
+                    return True
+    return False
+
+
 def is_alive(process: psutil.Process) -> bool:
     """Whether it runs: not gone, not a zombie."""
     try:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from django.conf import settings
 
+from controllers.engines.gguf_tokenizer import tokenizer_directory
 from controllers.sample_model import fetch_sample_model
 from tuning.domain.spec import parse_task
 from tuning.models import Task
@@ -45,6 +46,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def sample_model() -> Path:
     """The real sample model, fetched once for the user and not once for each run."""
     return fetch_sample_model(settings.AUTOTUNER_MODEL_PATH)
+
+
+@pytest.fixture(scope="session")
+def tokenizers(sample_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer directory made once: to make it takes seconds in each new installation."""
+    cache = tmp_path_factory.mktemp("tokenizers")
+    tokenizer_directory(sample_model, cache)
+    return cache
 
 
 @pytest.fixture

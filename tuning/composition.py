@@ -9,7 +9,7 @@ from django.conf import settings
 
 from controllers.base import Controller, DeploymentError, LogSink
 from controllers.engines.gguf_tokenizer import UnsupportedTokenizer, tokenizer_directory
-from controllers.engines.model_files import locate_gguf
+from controllers.engines.model_files import locate_directory_or_hub_id, locate_gguf
 from controllers.genai_bench.run import GenaiBench
 from controllers.registry import ControllerSettings, controller_for
 from tuning.domain.names import DeploymentMode, EngineName
@@ -64,10 +64,11 @@ def tokenizer_for(spec: TaskSpec, models_dir: Path | None = None) -> str:
     """
     if spec.benchmark.model_tokenizer:
         return spec.benchmark.model_tokenizer
-    if spec.base_runtime is not EngineName.LLAMACPP:
-        return spec.model.id_or_path
+    model, models_dir = spec.model.id_or_path, models_dir or settings.AUTOTUNER_MODEL_PATH
     try:
-        gguf = locate_gguf(spec.model.id_or_path, models_dir or settings.AUTOTUNER_MODEL_PATH)
+        if spec.base_runtime is not EngineName.LLAMACPP:
+            return locate_directory_or_hub_id(model, models_dir)
+        gguf = locate_gguf(model, models_dir)
         return str(tokenizer_directory(gguf, settings.AUTOTUNER_TOKENIZER_DIR))
     except (DeploymentError, UnsupportedTokenizer, OSError) as error:
         raise TokenizerUnavailable(str(error)) from error

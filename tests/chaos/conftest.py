@@ -40,10 +40,8 @@ class Cluster:
             f"--concurrency={concurrency}",
         )
 
-    def start_faulty_worker(self, boundary: str, tally: Path) -> Child:
-        return self.installation.start(
-            "faulty", "-m", "tests.chaos.faulty_worker", boundary, str(tally)
-        )
+    def start_faulty_worker(self, tally: Path) -> Child:
+        return self.installation.start("faulty", "-m", "tests.chaos.faulty_worker", str(tally))
 
     def engines(self) -> list[psutil.Process]:
         """Processes that bear the mark of this installation's engines."""
@@ -74,18 +72,18 @@ class Cluster:
     def output(self) -> str:
         return "\n".join(child.output() for child in self.installation.children)
 
-    def wait_for_end_of(self, task: Task) -> Task:
+    def wait_for_end_of(self, task: Task, within_s: float = FINISHED_WITHIN_S) -> Task:
         def ended() -> bool:
             task.refresh_from_db()
             return task.state.is_terminal
 
-        wait_until(ended, f"the end of task {task.pk}\n{self.output()}", FINISHED_WITHIN_S)
+        wait_until(ended, f"the end of task {task.pk}\n{self.output()}", within_s)
         return task
 
 
 @pytest.fixture
 def cluster(
-    tmp_path: Path, sample_model: Path, django_db_blocker: DjangoDbBlocker
+    sample_model: Path, tokenizers: Path, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Cluster]:
     """This process's Django reads and writes the cluster's database. Afterwards nothing is left."""
     with tempfile.TemporaryDirectory(prefix="chaos-") as data_dir, running_redis() as redis:
@@ -97,6 +95,7 @@ def cluster(
             AUTOTUNER_MODEL_PATH=str(sample_model.parent),
             AUTOTUNER_PORT_RANGE="8300-8340",
         )
+        (Path(data_dir) / "tokenizers").symlink_to(tokenizers)
         installation.migrate()
         running = Cluster(installation, redis)
         with (

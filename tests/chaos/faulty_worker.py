@@ -1,9 +1,9 @@
-"""A real Celery worker that kills itself, and its parent, with SIGKILL at one chosen place.
+"""A real Celery worker that kills itself, and its parent, with SIGKILL at chosen places.
 
-    python -m tests.chaos.faulty_worker BOUNDARY TALLY
+    python -m tests.chaos.faulty_worker TALLY
 
-It kills at most once for each attempt number 1 and 2 of an experiment, as long as TALLY, a file
-with a line for each kill, has fewer than three.
+The first attempt at an experiment dies at one boundary, the second at another, the third lives:
+three experiments meet all six boundaries. TALLY, a file, gets a line for each kill.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tuning.models import Experiment
 
 BOUNDARIES = {
     "before_deploy": ("_deploy", "before"),
@@ -24,10 +27,11 @@ BOUNDARIES = {
     "cleaning_up": ("_clean_up", "before"),
 }
 """Which step of an experiment, and on which side of it."""
-KILLS = 3
+KILLED_ATTEMPTS = 2
+"""As many as an experiment may lose its worker and still be tried again."""
 
 
-def main(boundary: str, tally: Path) -> None:
+def main(tally: Path) -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "autotuner_site.settings"
     from autotuner_site.celery import app
 
@@ -35,8 +39,17 @@ def main(boundary: str, tally: Path) -> None:
     import django
 
     django.setup()
-    plant(boundary, tally)
+    for boundary in BOUNDARIES:
+        plant(boundary, tally)
     app.worker_main(["worker", "--loglevel=WARNING", "--concurrency=1"])
+
+
+def boundary_for(number: int, attempt: int) -> str | None:
+    """Where this attempt at the experiment of this number dies, if it does."""
+    if attempt > KILLED_ATTEMPTS:
+        return None
+    names = list(BOUNDARIES)
+    return names[(KILLED_ATTEMPTS * number + attempt - 1) % len(names)]
 
 
 def plant(boundary: str, tally: Path) -> None:
@@ -47,25 +60,23 @@ def plant(boundary: str, tally: Path) -> None:
 
     def deadly(run: ExperimentRun, *arguments: Any) -> Any:
         if moment == "before":
-            die_if_due(run, tally)
+            die_if_due(run._experiment, boundary, tally)
         result = original(run, *arguments)
         if moment == "after":
-            die_if_due(run, tally)
+            die_if_due(run._experiment, boundary, tally)
         return result
 
     setattr(ExperimentRun, method, deadly)
 
 
-def die_if_due(run: Any, tally: Path) -> None:
-    kills = tally.read_text().splitlines() if tally.exists() else []
-    attempt = run._experiment.attempt
-    if len(kills) >= KILLS or attempt > 2:
+def die_if_due(experiment: Experiment, boundary: str, tally: Path) -> None:
+    if boundary_for(experiment.number, experiment.attempt) != boundary:
         return
     with tally.open("a") as file:
-        file.write(f"{run._experiment.number} {attempt}\n")
+        file.write(f"{boundary}\n")
     os.kill(os.getppid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(Path(sys.argv[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import psutil
 import pytest
 
 from tests.chaos.conftest import Cluster, assert_measured_once
-from tests.chaos.faulty_worker import BOUNDARIES, KILLS
+from tests.chaos.faulty_worker import BOUNDARIES, KILLED_ATTEMPTS
 from tests.services import Child, wait_until
 from tuning.domain.lifecycle import TaskStatus
 from tuning.models import Task
@@ -18,20 +19,27 @@ from tuning.models import Task
 pytestmark = pytest.mark.slow
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-def test_three_kills_at_one_boundary(
-    cluster: Cluster, queue_task: Callable[..., Task], tmp_path: Path, boundary: str
+KILLS_AT_EACH_BOUNDARY = 3
+
+
+@pytest.mark.timeout(400)
+def test_three_kills_at_each_boundary(
+    cluster: Cluster, queue_task: Callable[..., Task], tmp_path: Path
 ) -> None:
-    task = queue_task()
+    experiments = KILLS_AT_EACH_BOUNDARY * len(BOUNDARIES) // KILLED_ATTEMPTS
+    task = queue_task(
+        parameters={"parallel": [1, 2, 3, 4]}, optimization={"max_iterations": experiments - 1}
+    )
     tally = tmp_path / "kills"
-    with KeptAlive(lambda: cluster.start_faulty_worker(boundary, tally)):
-        cluster.wait_for_end_of(task)
+    with KeptAlive(lambda: cluster.start_faulty_worker(tally)):
+        cluster.wait_for_end_of(task, within_s=360)
     assert task.state is TaskStatus.COMPLETED
+    assert task.experiments.count() == experiments
     assert_measured_once(task)
-    kills = tally.read_text().splitlines()
-    assert len(kills) == KILLS
+    kills = Counter(tally.read_text().splitlines())
+    assert kills == dict.fromkeys(BOUNDARIES, KILLS_AT_EACH_BOUNDARY)
     # Each attempt that was killed was one more launch, and nothing else was.
-    assert sum(one.attempt for one in task.experiments.all()) == KILLS + 2
+    assert {one.attempt for one in task.experiments.all()} == {KILLED_ATTEMPTS + 1}
 
 
 def test_a_configuration_that_loses_its_worker_again_and_again_is_given_up(

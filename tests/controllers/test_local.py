@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import http.server
 import json
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -387,6 +389,39 @@ def test_another_program_on_the_port_does_not_make_a_dead_engine_ready(
     assert not answers()
 
 
+def test_another_program_on_the_port_does_not_make_a_silent_engine_ready(
+    request_: DeploymentRequest, lines: Lines, tmp_path: Path
+) -> None:
+    # As vLLM does: its port is bound at once, and listened on only when the model is loaded.
+    script = """
+    import socket
+    early = socket.socket()
+    early.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    early.bind(("127.0.0.1", port))
+    print("bound", flush=True)
+    time.sleep(60)
+    """
+    controller = scripted(tmp_path, script)
+    deployment = controller.deploy(request_, lines)
+    wait_for(lambda: controller.recent_log(deployment) == ["bound"])
+    address = ("127.0.0.1", port_of(deployment))
+    with http.server.HTTPServer(address, Healthy) as stranger:
+        threading.Thread(target=stranger.serve_forever, daemon=True).start()
+        status = controller.status(deployment)
+        stranger.shutdown()
+    controller.delete(deployment)
+
+    assert status.state is EngineState.EXITED
+    assert status.failure is not None
+    assert status.failure.kind is FailureKind.PORT_TAKEN
+
+
+class Healthy(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response_only(200)
+        self.end_headers()
+
+
 def test_a_program_that_cannot_be_run_leaves_no_port_and_no_record(
     request_: DeploymentRequest, lines: Lines, tmp_path: Path
 ) -> None:
@@ -435,6 +470,31 @@ def test_the_orphan_of_a_killed_autotuner_is_found_and_removed(
     assert is_gone(pid)
     assert controller.list_deployments(INSTANCE) == []
     assert not list(tmp_path.glob("*.json"))
+
+
+def test_orphans_that_lost_their_mark_and_their_leader_are_found_by_a_marked_sibling(
+    identity: DeploymentIdentity, tmp_path: Path
+) -> None:
+    # As vLLM leaves behind: workers that overwrote their environment, and Python's own helper.
+    note = tmp_path / "children"
+    script = f"""
+    import subprocess
+    children = [subprocess.Popen(["sleep", "60"], env=env) for env in ({{}}, None)]
+    with open({str(note)!r}, "w") as file:
+        print(*(child.pid for child in children), file=file)
+    time.sleep(60)
+    """
+    code = CRASHING_AUTOTUNER.replace('"time.sleep(60)"', repr(textwrap.dedent(script)))
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), INSTANCE], check=False)
+    wait_for(lambda: note.exists() and note.read_text().endswith("\n"))
+    children = [int(number) for number in note.read_text().split()]
+    os.kill(pid_of(tmp_path, identity), signal.SIGKILL)
+
+    controller = scripted(tmp_path, "")
+    assert controller.list_deployments(INSTANCE) == [identity]
+    controller.delete_orphan(identity)
+
+    assert [is_gone(child) for child in children] == [True, True]
 
 
 def test_deploying_again_replaces_what_a_crash_left(

@@ -104,7 +104,7 @@ class Installation:
 
 
 @pytest.fixture
-def installation(tmp_path: Path, sample_model: Path) -> Iterator[Installation]:
+def installation(tmp_path: Path, sample_model: Path, tokenizers: Path) -> Iterator[Installation]:
     """Afterwards no process of it is left and no row is in a running state."""
     env = {
         name: value
@@ -113,6 +113,7 @@ def installation(tmp_path: Path, sample_model: Path) -> Iterator[Installation]:
     }
     env["AUTOTUNER_DATA_DIR"] = str(tmp_path)
     env["AUTOTUNER_MODEL_PATH"] = str(sample_model.parent)
+    (tmp_path / "tokenizers").symlink_to(tokenizers)
     place = Installation(tmp_path, env)
     yield place
     left = [process for process in place.processes() if process.is_running()]

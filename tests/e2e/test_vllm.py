@@ -285,3 +285,23 @@ def test_after_a_kill_of_run_task_resume_stops_all_of_vllm(
     assert resumed.returncode == 0, stderr
     assert not any(orphan.is_running() for orphan in orphans)
     assert json.loads(stdout)["experiments"][0]["status"] == "SUCCESS"
+
+
+def test_after_a_kill_of_run_task_and_of_the_server_resume_stops_the_workers(
+    installation: Installation, processes: VllmProcesses, vllm_task: Document
+) -> None:
+    process = installation.start(installation.task_file(vllm_task))
+    installation.wait_for(lambda: installation.statuses() == ["BENCHMARKING"], timeout_s=300)
+    process.kill()
+    process.communicate()
+    processes.look()
+    (group,) = processes.groups
+    os.kill(group, 9)
+    time.sleep(1)
+    orphans = processes.look()
+    assert {"VLLM::EngineCore", "VLLM::Worker"} <= {title(orphan) for orphan in orphans}
+    resumed = installation.start("--resume", "1", "--json")
+    stdout, stderr = finish(resumed, processes)
+    assert resumed.returncode == 0, stderr
+    assert not any(orphan.is_running() for orphan in orphans)
+    assert json.loads(stdout)["experiments"][0]["status"] == "SUCCESS"
