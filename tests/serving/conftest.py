@@ -107,7 +107,7 @@ class Place:
     def serve(self, *arguments: str) -> Program:
         """Return once the web server answers."""
         serving = self.manage("serve", "--port", str(self.port), *arguments)
-        serving.wait_for_text(f"Open {re.escape(self.url)} in a browser")
+        serving.wait_for_text(f"Listening at {re.escape(self.url)}")
         return serving
 
     def queue(self, document: dict[str, Any], *arguments: str) -> Program:
