@@ -110,12 +110,7 @@ def _experiment_document(experiment: Experiment) -> dict[str, Any]:
         "slo_verdicts": experiment.slo_verdicts,
         "failure": None
         if failure is None
-        else {
-            "kind": failure.kind.value,
-            "message": failure.message,
-            "hint": failure.hint,
-            "log_tail": experiment.log_tail,
-        },
+        else {**failure.as_document(), "log_tail": experiment.log_tail},
         "attempt": experiment.attempt,
         "deploy_s": experiment.deploy_s,
         "benchmark_s": experiment.benchmark_s,

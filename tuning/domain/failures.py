@@ -93,3 +93,6 @@ class Failure:
     @property
     def hint(self) -> str:
         return _HINTS[self.kind]
+
+    def as_document(self) -> dict[str, str]:
+        return {"kind": self.kind.value, "message": self.message, "hint": self.hint}

@@ -32,10 +32,6 @@ class TaskStatus(StrEnum):
         """True when nothing happens any more unless a user resumes the task."""
         return self in {TaskStatus.COMPLETED, TaskStatus.FAILED, TaskStatus.CANCELLED}
 
-    @property
-    def is_running(self) -> bool:
-        return self is TaskStatus.RUNNING
-
 
 class ExperimentStatus(StrEnum):
     """Where an experiment stands."""

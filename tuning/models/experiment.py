@@ -10,7 +10,7 @@ from django.db.models import Q
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.names import FlagValue
-from tuning.models.choices import choices_of, is_one_of
+from tuning.models.choices import choices_of, ended_exactly_when, is_one_of
 from tuning.models.task import Task
 
 FULL_FIDELITY = "full"
@@ -72,8 +72,7 @@ class Experiment(models.Model):
                 condition=is_one_of("status", ExperimentStatus), name="experiment_status_is_known"
             ),
             models.CheckConstraint(
-                condition=Q(status__in=TERMINAL_EXPERIMENT_STATUSES, finished_at__isnull=False)
-                | (~Q(status__in=TERMINAL_EXPERIMENT_STATUSES) & Q(finished_at__isnull=True)),
+                condition=ended_exactly_when(TERMINAL_EXPERIMENT_STATUSES),
                 name="experiment_is_finished_iff_it_has_an_end",
             ),
             models.CheckConstraint(

@@ -11,7 +11,7 @@ from django.db.models import Q
 
 from tuning.domain.lifecycle import TaskStatus
 from tuning.domain.spec import TaskSpec, parse_task
-from tuning.models.choices import choices_of, is_one_of
+from tuning.models.choices import choices_of, ended_exactly_when, is_one_of
 
 TERMINAL_TASK_STATUSES = [status.value for status in TaskStatus if status.is_terminal]
 
@@ -81,8 +81,7 @@ class Task(models.Model):
                 condition=is_one_of("status", TaskStatus), name="task_status_is_known"
             ),
             models.CheckConstraint(
-                condition=Q(status__in=TERMINAL_TASK_STATUSES, finished_at__isnull=False)
-                | (~Q(status__in=TERMINAL_TASK_STATUSES) & Q(finished_at__isnull=True)),
+                condition=ended_exactly_when(TERMINAL_TASK_STATUSES),
                 name="task_is_finished_iff_it_has_an_end",
             ),
             models.CheckConstraint(

@@ -18,6 +18,7 @@ from tuning.domain.lifecycle import (
 )
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, Lease, Task
+from tuning.orchestrator.transitions import legal_statuses
 
 CANCELLED_BY_USER = "Cancelled by the user; what was measured is kept."
 
@@ -68,9 +69,9 @@ def request_cancel(task_id: int, reason: str = CANCELLED_BY_USER) -> bool:
 def pause(task_id: int) -> bool:
     """Queue nothing more; what runs at this moment runs to its end. False unless it was running."""
     return bool(
-        Task.objects.filter(
-            pk=task_id, status__in=[status.value for status in sources_of(TaskEvent.PAUSED)]
-        ).update(status=target_of(TaskEvent.PAUSED))
+        Task.objects.filter(pk=task_id, status__in=legal_statuses(TaskEvent.PAUSED)).update(
+            status=target_of(TaskEvent.PAUSED)
+        )
     )
 
 

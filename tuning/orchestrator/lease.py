@@ -21,8 +21,9 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from tuning.domain.lifecycle import ExperimentEvent, sources_of, target_of
+from tuning.domain.lifecycle import ExperimentEvent, target_of
 from tuning.models import Experiment, Lease
+from tuning.orchestrator.transitions import legal_statuses
 
 logger = logging.getLogger(__name__)
 
@@ -111,7 +112,7 @@ class HeldLease:
         moved = Experiment.objects.filter(
             pk=self.experiment.pk,
             lease__token=self.token,
-            status__in=[status.value for status in sources_of(event)],
+            status__in=legal_statuses(event),
         ).update(status=target_of(event), **fields)
         if not moved:
             raise LeaseLost(str(self.experiment))
@@ -141,7 +142,7 @@ def claim(experiment_id: int, owner: str) -> HeldLease | None:
     with transaction.atomic():
         claimed = Experiment.objects.filter(
             pk=experiment_id,
-            status__in=[status.value for status in sources_of(ExperimentEvent.CLAIMED)],
+            status__in=legal_statuses(ExperimentEvent.CLAIMED),
             task__cancel_requested_at__isnull=True,
         ).update(
             status=target_of(ExperimentEvent.CLAIMED), attempt=F("attempt") + 1, started_at=now

@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from controllers.base import Controller, DeploymentIdentity
 from tuning.domain.failures import FailureKind
-from tuning.domain.lifecycle import ExperimentEvent, after_failure, sources_of, target_of
+from tuning.domain.lifecycle import ExperimentEvent, after_failure, target_of
 from tuning.models import Experiment, Lease
 from tuning.orchestrator.lease import lease_times, process_is_gone
+from tuning.orchestrator.transitions import legal_statuses
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +71,9 @@ def _take_away(lease: Lease) -> bool:
         taken, _ = Lease.objects.filter(token=lease.token, heartbeat_at=lease.heartbeat_at).delete()
         if not taken:
             return False
-        Experiment.objects.filter(
-            pk=experiment.pk, status__in=[status.value for status in sources_of(event)]
-        ).update(status=target_of(event), **fields)
+        Experiment.objects.filter(pk=experiment.pk, status__in=legal_statuses(event)).update(
+            status=target_of(event), **fields
+        )
     logger.warning("%s was abandoned by %s", experiment, lease.owner)
     return True
 

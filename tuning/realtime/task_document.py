@@ -75,9 +75,7 @@ def _experiment(experiment: Experiment) -> dict[str, Any]:
         "parameters": experiment.parameters,
         "objective_value": experiment.objective_value,
         "score": experiment.score,
-        "failure": None
-        if failure is None
-        else {"kind": failure.kind.value, "message": failure.message, "hint": failure.hint},
+        "failure": None if failure is None else failure.as_document(),
         "started_at": _moment(experiment.started_at),
         "finished_at": _moment(experiment.finished_at),
         "deploy_s": experiment.deploy_s,

@@ -17,6 +17,7 @@ from tuning.logs import LogLine
 from tuning.models import Task
 from tuning.progress import TaskProgress, read_progress
 from tuning.terminal import format as formatted
+from tuning.terminal.console import print_plain
 
 SOURCE_STYLES = {
     LogSource.ENGINE: "dim",
@@ -68,7 +69,7 @@ class PlainDisplay:
 
     def say(self, text: str) -> None:
         if not self._quiet:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            print_plain(self._console, text)
 
 
 class LiveDisplay:
@@ -115,7 +116,7 @@ class LiveDisplay:
             )
 
     def say(self, text: str) -> None:
-        self._live.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        print_plain(self._live.console, text)
 
     def _read(self) -> TaskProgress:
         return read_progress(self._task, self._spec, self._planned)

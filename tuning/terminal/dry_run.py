@@ -14,6 +14,7 @@ from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment
 from tuning.orchestrator.plan import deployment_request
 from tuning.terminal import format as formatted
+from tuning.terminal.console import print_plain
 
 
 def plan_document(spec: TaskSpec, controller: Controller, instance: str) -> dict[str, object]:
@@ -49,14 +50,14 @@ def print_plan(console: Console, document: dict[str, object]) -> None:
     assert isinstance(experiments, list)
     for experiment in experiments:
         name = "baseline" if experiment["number"] == 0 else f"experiment {experiment['number']}"
-        _plain(console, f"{name}: {formatted.flags(experiment['parameters'])}")
-        _plain(console, f"  {shlex.join(experiment['command'])}")
+        print_plain(console, f"{name}: {formatted.flags(experiment['parameters'])}")
+        print_plain(console, f"  {shlex.join(experiment['command'])}")
     if not document["is_complete"]:
-        _plain(console, "… and more: only the first of them are listed.")
+        print_plain(console, "… and more: only the first of them are listed.")
     total, one = document["estimated_total_s"], document["estimated_experiment_s"]
     assert isinstance(total, float)
     assert isinstance(one, float)
-    _plain(
+    print_plain(
         console,
         f"{len(experiments)} experiments, about {formatted.duration(total)} in all "
         f"({formatted.duration(one)} each, {document['estimate_basis']}). "
@@ -76,7 +77,3 @@ def estimated_experiment_s(spec: TaskSpec) -> tuple[float, str]:
     if earlier is not None:
         return earlier.total_seconds(), "measured by earlier experiments with the same traffic"
     return estimate_experiment_s(spec), "by rules of thumb; nothing like it was measured yet"
-
-
-def _plain(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -16,6 +16,7 @@ from tuning.doorbell import ring_for_task
 from tuning.logs import LogLine
 from tuning.models import LogChunk, Task
 from tuning.orchestrator.control import submit
+from tuning.terminal.console import output_console
 from tuning.terminal.display import Display
 from tuning.terminal.session import (
     EXIT_DONE,
@@ -24,7 +25,6 @@ from tuning.terminal.session import (
     Session,
     exit_code,
     load_spec,
-    output_console,
     print_json,
 )
 
@@ -51,10 +51,11 @@ def queue_file(path: Path, overrides: Overrides, session: Session, *, wait: bool
         CannotRun: the model or the engine is not there; nothing was created.
     """
     spec = load_spec(path, overrides)
-    plan(spec)
     if settings.REDIS_IS_EMBEDDED:
         # Then the workers are on this machine, and what is missing here is missing for them.
         session.check(spec, build_controller(spec.deployment_mode))
+    else:
+        plan(spec)
     task = submit(spec, time_limit_s=settings.AUTOTUNER_TASK_TIME_LIMIT_S)
     heard = ring_for_task(task.pk)
     if wait:

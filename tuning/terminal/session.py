@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from rich.console import Console
 
 from controllers.base import Controller, DeploymentIdentity
 from tuning.composition import build_controller, build_ports, tokenizer_for
@@ -25,13 +24,14 @@ from tuning.orchestrator.drive import drive
 from tuning.orchestrator.lease import this_process
 from tuning.orchestrator.plan import deployment_request
 from tuning.orchestrator.reaper import reap
+from tuning.progress import planned_experiments
 from tuning.reports import as_document, task_report
+from tuning.terminal.console import output_console
 from tuning.terminal.display import Display, LiveDisplay, PlainDisplay
 from tuning.terminal.dry_run import plan_document, print_plan
 from tuning.terminal.interrupts import Interrupts
 from tuning.terminal.summary import print_summary
 
-PIPE_WIDTH = 140
 EXIT_DONE = 0
 EXIT_NOTHING_SUCCEEDED = 1
 EXIT_BAD_INPUT = 2
@@ -153,10 +153,10 @@ class Session:
         return exit_code(task)
 
     def display_for(self, task: Task) -> Display:
-        planned = len(plan(task.parsed_spec()).configurations)
         # With --json, standard output belongs to the one document.
         console = output_console(stderr=self.as_json)
         if console.is_terminal and not self.as_json:
+            planned = planned_experiments(task.parsed_spec())
             return LiveDisplay(console, task, planned, verbose=self.verbose)
         return PlainDisplay(console, verbose=self.verbose, quiet=self.as_json and not self.verbose)
 
@@ -172,12 +172,6 @@ class Session:
 
 
 STOPPING = "Stopping the engine; what was measured is kept …"
-
-
-def output_console(*, stderr: bool = False) -> Console:
-    """A terminal's own width; a pipe or a file has none, and a table needs some."""
-    console = Console(stderr=stderr)
-    return console if console.is_terminal else Console(stderr=stderr, width=PIPE_WIDTH)
 
 
 def load_spec(path: Path, overrides: Overrides) -> TaskSpec:

@@ -14,6 +14,7 @@ from tuning.domain.metrics import METRICS
 from tuning.models import Experiment
 from tuning.reports import ExperimentRow, TaskReport
 from tuning.terminal import format as formatted
+from tuning.terminal.console import print_plain
 
 HEADINGS = {
     "output_throughput_tokens_per_s": "output tokens/s",
@@ -34,7 +35,7 @@ def print_summary(console: Console, report: TaskReport) -> None:
     for row in report.rows:
         _print_failure(console, row.experiment)
     _print_winner(console, report)
-    _plain(console, f"Log: {report.log_file}")
+    print_plain(console, f"Log: {report.log_file}")
 
 
 def _table(report: TaskReport) -> Table:
@@ -87,8 +88,8 @@ def _print_failure(console: Console, experiment: Experiment) -> None:
     failure = experiment.failure
     if failure is None:
         return
-    _plain(console, f"Experiment {experiment.number} failed: {failure.message}")
-    _plain(console, f"  {failure.hint}")
+    print_plain(console, f"Experiment {experiment.number} failed: {failure.message}")
+    print_plain(console, f"  {failure.hint}")
 
 
 def _print_winner(console: Console, report: TaskReport) -> None:
@@ -109,22 +110,17 @@ def _print_winner(console: Console, report: TaskReport) -> None:
         )
         _print_gain(console, report, best)
     if report.task.status_reason:
-        _plain(console, report.task.status_reason)
-    _plain(console, "Start it with:")
-    _plain(console, f"  {shlex.join(best.command)}")
+        print_plain(console, report.task.status_reason)
+    print_plain(console, "Start it with:")
+    print_plain(console, f"  {shlex.join(best.command)}")
 
 
 def _print_gain(console: Console, report: TaskReport, best: Experiment) -> None:
     baseline = report.baseline
     if baseline is None or baseline.objective_value is None or best.objective_value is None:
-        _plain(console, "The baseline was not measured, so the gain is not known.")
+        print_plain(console, "The baseline was not measured, so the gain is not known.")
         return
     comparison = formatted.comparison(
         report.spec.objective, best.objective_value, baseline.objective_value
     )
-    _plain(console, f"Gain: {formatted.gain(report.gain_over_baseline)}, {comparison}.")
-
-
-def _plain(console: Console, text: str) -> None:
-    """Never wrapped and never read as markup: command lines and paths are there to be copied."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    print_plain(console, f"Gain: {formatted.gain(report.gain_over_baseline)}, {comparison}.")

@@ -17,7 +17,8 @@ from tuning.housekeeping import delete_task
 from tuning.models import Task
 from tuning.models.experiment import TERMINAL_EXPERIMENT_STATUSES
 from tuning.orchestrator.control import TaskIsBusy, pause, request_cancel, resume
-from tuning.terminal.session import EXIT_BAD_INPUT, output_console
+from tuning.terminal.console import output_console
+from tuning.terminal.session import EXIT_BAD_INPUT
 
 LISTED = 50
 
