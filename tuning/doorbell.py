@@ -45,6 +45,10 @@ def _send(job: str, number: int) -> bool:
     return True
 
 
+OVERVIEW_GROUP = "tasks"
+"""Channels group of the pages that show many tasks."""
+
+
 def task_group(task_id: int) -> str:
     """Channels group of the pages that watch a task."""
     return f"task.{task_id}"
@@ -58,6 +62,7 @@ def log_group(task_id: int) -> str:
 def announce_task(task_id: int) -> None:
     """Tell open pages that something about the task has changed."""
     _announce(task_group(task_id), {"type": "task.changed"})
+    _announce(OVERVIEW_GROUP, {"type": "task.changed"})
 
 
 def announce_log(task_id: int, last_seq: int) -> None:

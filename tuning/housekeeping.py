@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
+from tuning.domain.lifecycle import TaskStatus
 from tuning.logs import log_path
 from tuning.models import Lease, LogChunk, Task
 from tuning.orchestrator.control import TaskIsBusy
@@ -23,7 +24,8 @@ def delete_task(task_id: int) -> None:
     """
     with transaction.atomic():
         task = Task.objects.select_for_update().get(pk=task_id)
-        if not task.state.is_terminal or Lease.objects.filter(experiment__task=task).exists():
+        may_go = task.state.is_terminal or task.state is TaskStatus.DRAFT
+        if not may_go or Lease.objects.filter(experiment__task=task).exists():
             raise TaskIsBusy(f"Task {task_id} is {task.status}: cancel it first.")
         task.delete()
     log_path(settings.AUTOTUNER_LOG_DIR, task_id).unlink(missing_ok=True)

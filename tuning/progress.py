@@ -9,8 +9,6 @@ from datetime import datetime
 from django.utils import timezone
 
 from tuning.domain.objectives import gain
-from tuning.domain.planning import plan
-from tuning.domain.space import SpaceError
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, Task
 from tuning.models.experiment import BASELINE_NUMBER
@@ -46,16 +44,10 @@ class TaskProgress:
         return max(to_go_s, 0.0)
 
 
-def planned_experiments(spec: TaskSpec) -> int:
-    """How many experiments a task will have, its baseline among them; 0 if nobody can say."""
-    try:
-        return len(plan(spec).configurations)
-    except SpaceError:
-        return 0
-
-
-def read_progress(task: Task, spec: TaskSpec, planned: int) -> TaskProgress:
-    """One query for the experiments. `planned` is how many experiments the task will have."""
+def read_progress(task: Task, spec: TaskSpec) -> TaskProgress:
+    """One query for the experiments."""
+    # A search may end before its plan does: then what was tried is all there is.
+    planned = 0 if task.state.is_terminal else task.planned_experiments or 0
     experiments = list(task.experiments.defer(*NOT_SHOWN))
     finished = [experiment for experiment in experiments if experiment.state.is_terminal]
     running = next((one for one in experiments if one.state.is_running), None)

@@ -18,8 +18,9 @@ MAX_RETRIES = 2
 
 
 class TaskStatus(StrEnum):
-    """Where a task stands."""
+    """Where a task stands. A DRAFT can still be changed, and nobody runs it."""
 
+    DRAFT = "DRAFT"
     PENDING = "PENDING"
     RUNNING = "RUNNING"
     PAUSED = "PAUSED"
@@ -58,6 +59,7 @@ class ExperimentStatus(StrEnum):
 class TaskEvent(StrEnum):
     """What can happen to a task."""
 
+    QUEUED = "QUEUED"
     STARTED = "STARTED"
     PAUSED = "PAUSED"
     RESUMED = "RESUMED"
@@ -105,6 +107,7 @@ class IllegalTransition(Exception):
 
 
 _TASK_TRANSITIONS: Mapping[TaskEvent, _Transition[TaskStatus]] = {
+    TaskEvent.QUEUED: _Transition(frozenset({TaskStatus.DRAFT}), TaskStatus.PENDING),
     TaskEvent.STARTED: _Transition(frozenset({TaskStatus.PENDING}), TaskStatus.RUNNING),
     TaskEvent.PAUSED: _Transition(frozenset({TaskStatus.RUNNING}), TaskStatus.PAUSED),
     # A COMPLETED task can't be resumed: there is nothing left to do in it.

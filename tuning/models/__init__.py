@@ -1,5 +1,6 @@
 """What the database holds. It is the truth: every process may die at any moment."""
 
+from tuning.models.api_token import ApiToken
 from tuning.models.experiment import Experiment
 from tuning.models.lease import Lease
 from tuning.models.log_chunk import LogChunk
@@ -7,4 +8,4 @@ from tuning.models.measurement import Measurement
 from tuning.models.task import Task
 from tuning.models.worker import WorkerHeartbeat
 
-__all__ = ["Experiment", "Lease", "LogChunk", "Measurement", "Task", "WorkerHeartbeat"]
+__all__ = ["ApiToken", "Experiment", "Lease", "LogChunk", "Measurement", "Task", "WorkerHeartbeat"]

@@ -26,13 +26,22 @@ class TaskQuerySet(models.QuerySet["Task"]):
             return self
         return self.filter(owner_id=user.pk)
 
+    def changeable_by(self, user: AbstractUser | AnonymousUser) -> TaskQuerySet:
+        """What a user may start, stop, change and delete: their own, or all with the right to
+        change tasks."""
+        if not user.is_authenticated:
+            return self.none()
+        if user.has_perm("tuning.change_task"):
+            return self
+        return self.filter(owner_id=user.pk)
+
     def open(self) -> TaskQuerySet:
         """Tasks that have not ended."""
         return self.filter(finished_at__isnull=True)
 
     def for_workers(self) -> TaskQuerySet:
-        """Tasks that no process runs by itself."""
-        return self.filter(driver="")
+        """Tasks that were started, and that no process runs by itself."""
+        return self.filter(driver="").exclude(status=TaskStatus.DRAFT.value)
 
 
 class Task(models.Model):
@@ -49,6 +58,12 @@ class Task(models.Model):
     )
     best_experiment = models.ForeignKey(
         "tuning.Experiment", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    planned_experiments = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        help_text="How many experiments the task will have, with its baseline; empty if nobody "
+        "can say.",
     )
     driver = models.CharField(
         max_length=255,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.utils import timezone
@@ -16,6 +18,8 @@ from tuning.domain.lifecycle import (
     sources_of,
     target_of,
 )
+from tuning.domain.planning import plan
+from tuning.domain.space import SpaceError
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, Lease, Task
 from tuning.orchestrator.transitions import legal_statuses
@@ -45,22 +49,55 @@ def submit(
     driver: str = "",
     owner: User | None = None,
     time_limit_s: int | None = None,
+    draft: bool = False,
 ) -> Task:
-    """Store a task. With a `driver` it is left to that process; without, the workers run it."""
+    """Store a task. With a `driver` it is left to that process; without, the workers run it.
+
+    A draft waits until it is queued.
+    """
     return Task.objects.create(
-        name=spec.task_name,
-        description=spec.description,
-        spec=spec.to_document(),
+        **_described_by(spec),
+        status=(TaskStatus.DRAFT if draft else TaskStatus.PENDING).value,
         driver=driver,
         owner=owner,
         time_limit_s=time_limit_s,
     )
 
 
+def revise(task_id: int, spec: TaskSpec) -> bool:
+    """Give a draft another spec. False when it is no draft (any more)."""
+    drafts = Task.objects.filter(pk=task_id, status=TaskStatus.DRAFT.value)
+    return bool(drafts.update(**_described_by(spec)))
+
+
+def queue(task_id: int, *, time_limit_s: int | None = None) -> bool:
+    """Leave a draft to the workers. False when it is no draft (any more)."""
+    drafts = Task.objects.filter(pk=task_id, status__in=legal_statuses(TaskEvent.QUEUED))
+    return bool(drafts.update(status=target_of(TaskEvent.QUEUED).value, time_limit_s=time_limit_s))
+
+
+def _described_by(spec: TaskSpec) -> dict[str, Any]:
+    return {
+        "name": spec.task_name,
+        "description": spec.description,
+        "spec": spec.to_document(),
+        "planned_experiments": _planned_experiments(spec),
+    }
+
+
+def _planned_experiments(spec: TaskSpec) -> int | None:
+    """With the baseline; None if nobody can say."""
+    try:
+        return len(plan(spec).configurations)
+    except SpaceError:
+        return None
+
+
 def request_cancel(task_id: int, reason: str = CANCELLED_BY_USER) -> bool:
-    """Ask for a task to stop. False when it has ended already or was asked before."""
+    """Ask for a task to stop. False when it does not run, has ended, or was asked before."""
     return bool(
         Task.objects.open()
+        .exclude(status=TaskStatus.DRAFT.value)
         .filter(pk=task_id, cancel_requested_at__isnull=True)
         .update(cancel_requested_at=timezone.now(), cancel_reason=reason)
     )

@@ -20,6 +20,12 @@ class Refusal(Exception):
         self.reason = reason
 
 
+def signed_in(user: AbstractUser | AnonymousUser) -> None:
+    """Causes a query at the first look. Raises Refusal when nobody is signed in."""
+    if not user.is_authenticated:
+        raise Refusal(NOT_SIGNED_IN, "Sign in to watch tasks.")
+
+
 def visible_task(user: AbstractUser | AnonymousUser, task_id: int) -> Task:
     """The task, if this user may see it. Causes a query, and one more for the first look.
 
@@ -27,8 +33,7 @@ def visible_task(user: AbstractUser | AnonymousUser, task_id: int) -> Task:
         Refusal: nobody is signed in; or there is no such task; or it is not for this user. The
             last two look alike, so that nobody learns which tasks there are.
     """
-    if not user.is_authenticated:
-        raise Refusal(NOT_SIGNED_IN, "Sign in to watch a task.")
+    signed_in(user)
     task = Task.objects.visible_to(user).filter(pk=task_id).first()
     if task is None:
         raise Refusal(NO_SUCH_TASK, "There is no such task.")

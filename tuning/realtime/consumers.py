@@ -1,4 +1,4 @@
-"""The sockets of the live pages: a task's state, and its log."""
+"""The sockets of the live pages: all tasks, one task's state, and its log."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.db import DatabaseError
 
-from tuning.doorbell import log_group, task_group
+from tuning.doorbell import OVERVIEW_GROUP, log_group, task_group
 from tuning.models import Task
-from tuning.realtime.access import BAD_REQUEST, Refusal, visible_task
+from tuning.realtime.access import BAD_REQUEST, Refusal, signed_in, visible_task
 from tuning.realtime.bell import Bell
 from tuning.realtime.log_reading import LogBatch, read_batch
+from tuning.realtime.overview import read_overview
 from tuning.realtime.task_document import TaskDocuments, says_the_same
 
 logger = logging.getLogger(__name__)
@@ -83,23 +84,23 @@ class LiveConsumer(AsyncWebsocketConsumer):
         """The group of the channel layer that rings for this page."""
         raise NotImplementedError
 
+    def admit(self) -> None:
+        """Raises Refusal when this user may not watch. For use in a database thread."""
+        raise NotImplementedError
+
     def check_request(self) -> None:
         """Read the request's options. Raises Refusal when they make no sense."""
 
     @property
-    def task_id(self) -> int:
-        return int(self.scope["url_route"]["kwargs"]["task_id"])
-
-    def visible_task(self) -> Task:
-        """The task as it is now, for the signed-in user. For use in a database thread."""
-        return visible_task(cast(AbstractUser | AnonymousUser, self.scope["user"]), self.task_id)
+    def user(self) -> AbstractUser | AnonymousUser:
+        return cast(AbstractUser | AnonymousUser, self.scope["user"])
 
     async def send_document(self, document: dict[str, Any]) -> None:
         await self.send(text_data=json.dumps(document))
 
     async def _feed(self) -> None:
         try:
-            await in_database(self.visible_task)()
+            await in_database(self.admit)()
             self.check_request()
             async with Bell(self.group()) as bell:
                 while True:
@@ -111,17 +112,52 @@ class LiveConsumer(AsyncWebsocketConsumer):
             await self.send_document({"error": refusal.reason})
             await self.close(refusal.code, refusal.reason)
         except Exception:
-            logger.exception("socket of task %s failed", self.task_id)
+            logger.exception("socket %s failed", self.scope["path"])
             await self.close(INTERNAL_ERROR)
 
     async def _look_or_try_later(self) -> None:
         try:
             await self.look()
         except DatabaseError as error:
-            logger.warning("page of task %s not fed: %s; trying again", self.task_id, error)
+            logger.warning("%s not fed: %s; trying again", self.scope["path"], error)
 
 
-class TaskConsumer(LiveConsumer):
+class OverviewConsumer(LiveConsumer):
+    """`/ws/tasks/`: how far the user's tasks are, whenever that has changed."""
+
+    breath_s = 0.5
+
+    _sent: dict[str, Any] | None = None
+
+    def admit(self) -> None:
+        signed_in(self.user)
+
+    def group(self) -> str:
+        return OVERVIEW_GROUP
+
+    async def look(self) -> None:
+        overview = await in_database(read_overview)(self.user)
+        if overview != self._sent:
+            await self.send_document(overview)
+            self._sent = overview
+
+
+class OneTaskConsumer(LiveConsumer):
+    """Feeds a page about one task."""
+
+    def admit(self) -> None:
+        self.visible_task()
+
+    @property
+    def task_id(self) -> int:
+        return int(self.scope["url_route"]["kwargs"]["task_id"])
+
+    def visible_task(self) -> Task:
+        """The task as it is now, for the signed-in user. For use in a database thread."""
+        return visible_task(self.user, self.task_id)
+
+
+class TaskConsumer(OneTaskConsumer):
     """`/ws/tasks/<id>/`: the task's document, whenever it has changed."""
 
     breath_s = 0.25
@@ -145,7 +181,7 @@ class TaskConsumer(LiveConsumer):
         return self._documents.read(task)
 
 
-class LogConsumer(LiveConsumer):
+class LogConsumer(OneTaskConsumer):
     """`/ws/tasks/<id>/logs/?after=<seq>`: every line after `seq`, once, in order.
 
     `{"lines": [[seq, unix time in seconds, source, text], …]}`, and `{"end": true}` when the task

@@ -9,7 +9,7 @@ from channels.routing import URLRouter
 from channels.security.websocket import WebsocketDenier
 from django.urls import path, re_path
 
-from tuning.realtime.consumers import NO_LAYER, LogConsumer, TaskConsumer
+from tuning.realtime.consumers import NO_LAYER, LogConsumer, OverviewConsumer, TaskConsumer
 
 # It answers a handshake with 403, here and for a foreign origin. Listening to the channel layer
 # meanwhile, it would fail with a traceback whenever the layer is away.
@@ -22,6 +22,7 @@ def _application(consumer: type[AsyncWebsocketConsumer]) -> Any:
 
 
 _ADDRESSES: list[Any] = [
+    path("ws/tasks/", _application(OverviewConsumer)),
     path("ws/tasks/<int:task_id>/", _application(TaskConsumer)),
     path("ws/tasks/<int:task_id>/logs/", _application(LogConsumer)),
     # Without it, the router raises on an unknown address.

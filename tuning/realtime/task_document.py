@@ -6,21 +6,18 @@ from datetime import datetime
 from typing import Any
 
 from tuning.models import Experiment, Task
-from tuning.progress import TaskProgress, planned_experiments, read_progress
+from tuning.progress import TaskProgress, read_progress
 
 
 class TaskDocuments:
-    """Documents of one task. Its spec never changes, so it is read and planned once."""
+    """Documents of one task. Its spec never changes, so it is read once."""
 
     def __init__(self, task: Task) -> None:
         self._spec = task.parsed_spec()
-        self._planned = planned_experiments(self._spec)
 
     def read(self, task: Task) -> dict[str, Any]:
         """The document of this moment. One query for all experiments."""
-        # A search may end before its plan does: then what was tried is all there is.
-        planned = 0 if task.state.is_terminal else self._planned
-        progress = read_progress(task, self._spec, planned)
+        progress = read_progress(task, self._spec)
         objective = self._spec.objective
         return {
             "task_id": task.pk,

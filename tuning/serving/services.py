@@ -54,8 +54,7 @@ def web_service(host: str, port: int) -> Service:
         ],
         environment=child_environment(),
         ready=lambda: _answers(url),
-        announcement=f"Listening at {url} (live websockets; the pages come later). "
-        "Ctrl-C stops everything.",
+        announcement=f"Listening at {url}. Ctrl-C stops everything.",
         patience_s=WEB_PATIENCE_S,
     )
 

@@ -12,11 +12,11 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from tuning import formatting as formatted
 from tuning.domain.names import LogSource
 from tuning.logs import LogLine
 from tuning.models import Task
 from tuning.progress import TaskProgress, read_progress
-from tuning.terminal import format as formatted
 from tuning.terminal.console import print_plain
 
 SOURCE_STYLES = {
@@ -75,11 +75,10 @@ class PlainDisplay:
 class LiveDisplay:
     """A panel with experiment i of n, its phase, elapsed time, ETA and the best so far."""
 
-    def __init__(self, console: Console, task: Task, planned: int, *, verbose: bool) -> None:
+    def __init__(self, console: Console, task: Task, *, verbose: bool) -> None:
         self._console = console
         self._verbose = verbose
         self._task = task
-        self._planned = planned
         self._spec = task.parsed_spec()
         self._started = time.monotonic()
         self._spinner = Spinner("dots")
@@ -119,7 +118,7 @@ class LiveDisplay:
         print_plain(self._live.console, text)
 
     def _read(self) -> TaskProgress:
-        return read_progress(self._task, self._spec, self._planned)
+        return read_progress(self._task, self._spec)
 
     def _render(self) -> Group:
         progress = self._progress

@@ -8,12 +8,12 @@ from django.db.models import Avg, F
 from rich.console import Console
 
 from controllers.base import Controller, DeploymentIdentity
+from tuning import formatting as formatted
 from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.planning import estimate_experiment_s, plan
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment
 from tuning.orchestrator.plan import deployment_request
-from tuning.terminal import format as formatted
 from tuning.terminal.console import print_plain
 
 

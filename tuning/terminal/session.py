@@ -24,7 +24,6 @@ from tuning.orchestrator.drive import drive
 from tuning.orchestrator.lease import this_process
 from tuning.orchestrator.plan import deployment_request
 from tuning.orchestrator.reaper import reap
-from tuning.progress import planned_experiments
 from tuning.reports import as_document, task_report
 from tuning.terminal.console import output_console
 from tuning.terminal.display import Display, LiveDisplay, PlainDisplay
@@ -156,8 +155,7 @@ class Session:
         # With --json, standard output belongs to the one document.
         console = output_console(stderr=self.as_json)
         if console.is_terminal and not self.as_json:
-            planned = planned_experiments(task.parsed_spec())
-            return LiveDisplay(console, task, planned, verbose=self.verbose)
+            return LiveDisplay(console, task, verbose=self.verbose)
         return PlainDisplay(console, verbose=self.verbose, quiet=self.as_json and not self.verbose)
 
     def print_result(self, task: Task) -> None:

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from tuning import formatting as formatted
 from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.metrics import METRICS
 from tuning.models import Experiment
 from tuning.reports import ExperimentRow, TaskReport
-from tuning.terminal import format as formatted
 from tuning.terminal.console import print_plain
 
 HEADINGS = {

@@ -12,6 +12,7 @@ from contextlib import closing
 from typing import Any
 
 from django.conf import settings
+from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
@@ -22,10 +23,12 @@ from tuning.domain.names import DeploymentMode
 from tuning.orchestrator.reaper import remove_orphans, return_abandoned_experiments
 from tuning.serving.embedded_redis import NoEmbeddedRedis, embedded_redis_service
 from tuning.serving.lock import AlreadyServing, ServeLock
-from tuning.serving.services import Service, web_service, worker_service
+from tuning.serving.services import Service, web_address, web_service, worker_service
 from tuning.serving.supervisor import OWN_NAME, Console, Supervisor
 from tuning.serving.unit import ServiceBroken
+from tuning.terminal.console import output_console, print_plain
 from tuning.terminal.session import EXIT_BAD_INPUT, EXIT_INTERRUPTED
+from tuning.web.first_user import first_user_path, nobody_can_sign_in
 
 logger = logging.getLogger(__name__)
 
@@ -80,17 +83,35 @@ def serve(host: str, port: int, *, with_worker: bool) -> None:
         lock.end_left_behind(console.writer(OWN_NAME))
         refuse_taken_port(host, port)
         prepare_database()
+        way_in = first_way_in(host, port)
         # The children have connections of their own, and this process sits here for weeks.
         connection.close()
         supervisor = Supervisor(
             services(host, port, with_worker=with_worker), console, record=lock.record
         )
         warn_of_unknown_hosts(host, console)
+        if way_in:
+            console.write(OWN_NAME, way_in)
         try:
             supervisor.run()
         finally:
             if with_worker:
                 clear_up()
+
+
+def first_way_in(host: str, port: int) -> str:
+    """Let the operator make the first user: here and now, or through a link that is returned.
+
+    Empty when somebody can sign in. There is no default password.
+    """
+    if not nobody_can_sign_in():
+        return ""
+    if sys.stdin.isatty() and is_loopback(host):
+        print_plain(output_console(), "Nobody can sign in yet. Make the first user:")
+        call_command("createsuperuser", skip_checks=True)
+        return ""
+    address = web_address(host, port).rstrip("/") + first_user_path()
+    return f"Nobody can sign in yet. Make the first user, once and within a day: {address}"
 
 
 def services(host: str, port: int, *, with_worker: bool) -> list[Service]:

@@ -1,0 +1,343 @@
+"""Tasks with results as real engines give them, for pages to show: made in seconds, not measured.
+
+    AUTOTUNER_DATA_DIR=/tmp/seeded python -m tests.seeding --tasks 30 --experiments 24
+
+fills a database and makes the superuser `demo` with the password `demo-password`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from tuning.domain.failures import FailureKind
+from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
+from tuning.domain.metrics import LATENCY_FAMILIES, LATENCY_STATISTICS, latency_name
+from tuning.domain.objectives import evaluate
+from tuning.domain.space import configuration_hash
+from tuning.domain.spec import TaskSpec, parse_task
+
+PASSWORD = "demo-password"
+BATCH = 2_000
+
+_TEMPLATES: Sequence[Mapping[str, Any]] = (
+    {
+        "task_name": "llama-3.1-8b chat latency",
+        "deployment_mode": "docker",
+        "model": {"id_or_path": "meta-llama/Llama-3.1-8B-Instruct"},
+        "base_runtime": "sglang",
+        "parameters": {
+            "tp-size": [1, 2, 4],
+            "mem-fraction-static": [0.7, 0.8, 0.88],
+            "schedule-policy": ["lpm", "fcfs"],
+            "chunked-prefill-size": {"type": "int", "low": 2048, "high": 16384, "step": 2048},
+            "enable-torch-compile": [True, False],
+            "trust-remote-code": True,
+        },
+        "optimization": {
+            "strategy": "random",
+            "objective": "minimize_latency",
+        },
+        "slo": {"ttft_p99_s": 1.2, "e2e_latency": {"p90": {"max": 6.0, "hard": False}}},
+        "benchmark": {
+            "traffic_scenarios": ["D(512,128)", "N(480,240)/(300,150)"],
+            "num_concurrency": [1, 4, 16, 64],
+        },
+    },
+    {
+        "task_name": "qwen2.5-7b offline throughput",
+        "deployment_mode": "docker",
+        "model": {"id_or_path": "Qwen/Qwen2.5-7B-Instruct"},
+        "base_runtime": "vllm",
+        "parameters": {
+            "tensor-parallel-size": [1, 2],
+            "max-num-seqs": {"type": "int", "low": 32, "high": 512, "log": True},
+            "gpu-memory-utilization": {"type": "float", "low": 0.8, "high": 0.95, "step": 0.01},
+            "enable-chunked-prefill": [True, False],
+        },
+        "optimization": {
+            "strategy": "random",
+            "objective": "maximize_throughput",
+        },
+        "benchmark": {"traffic_scenarios": ["D(1000,200)"], "num_concurrency": [8, 32, 128]},
+    },
+    {
+        "task_name": "smollm on two cores",
+        "deployment_mode": "local",
+        "model": {"id_or_path": "SmolLM2-135M-Instruct.Q4_1.gguf"},
+        "base_runtime": "llamacpp",
+        "parameters": {
+            "threads": {"type": "int", "low": 1, "high": 64},
+            "parallel": {"type": "int", "low": 1, "high": 64},
+            "flash-attn": ["on", "off"],
+            "ctx-size": 4096,
+        },
+        "optimization": {
+            "strategy": "random",
+            "objective": "maximize_throughput",
+        },
+        "benchmark": {"traffic_scenarios": ["D(64,32)"], "num_concurrency": [1, 2, 4]},
+    },
+)
+
+_FATES = (
+    *[TaskStatus.COMPLETED] * 12,
+    TaskStatus.RUNNING,
+    TaskStatus.PENDING,
+    TaskStatus.CANCELLED,
+    TaskStatus.FAILED,
+    TaskStatus.PAUSED,
+    TaskStatus.DRAFT,
+)
+
+_FAILURES = (
+    (
+        FailureKind.OUT_OF_MEMORY,
+        "The engine ran out of memory: CUDA out of memory. Tried to allocate 2.50 GiB.",
+    ),
+    (FailureKind.STARTUP_TIMEOUT, "The engine was not healthy after 600 s."),
+    (
+        FailureKind.CRASHED,
+        "The engine exited with code 1: RuntimeError: NCCL communicator was aborted.",
+    ),
+    (FailureKind.BAD_FLAG, "The engine refused a flag: error: argument --tp-size: invalid value."),
+)
+
+
+@dataclass
+class Seeding:
+    """Fills the database of this process's Django. Deterministic for a seed, but for the times."""
+
+    owner: Any
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._rng = random.Random(self.seed)
+
+    def tasks(self, count: int, experiments: int) -> list[int]:
+        """Make `count` tasks with about `experiments` each; their numbers, the oldest first."""
+        return [self.task(index, count - index, experiments) for index in range(count)]
+
+    def task(self, index: int, age: int, experiments: int) -> int:
+        from django.utils import timezone
+
+        from tuning.models import Task
+        from tuning.orchestrator.control import submit
+
+        template = _TEMPLATES[index % len(_TEMPLATES)]
+        fate = _FATES[index % len(_FATES)]
+        spec = parse_task(
+            {
+                **template,
+                "task_name": f"{template['task_name']} {index + 1}",
+                "optimization": {**template["optimization"], "max_iterations": experiments},
+            }
+        )
+        task = submit(spec, owner=self.owner)
+        started = timezone.now() - timedelta(hours=3 * age)
+        planned = experiments + (fate is TaskStatus.RUNNING) * 6
+        Task.objects.filter(pk=task.pk).update(created_at=started, planned_experiments=planned)
+        if fate in {TaskStatus.PENDING, TaskStatus.DRAFT}:
+            Task.objects.filter(pk=task.pk).update(status=fate.value)
+            return task.pk
+        self._experiments(task, spec, experiments, started, fate)
+        self._log(task.pk, started)
+        self._finish(task.pk, spec, fate, started)
+        return task.pk
+
+    def _finish(self, task_id: int, spec: TaskSpec, fate: TaskStatus, started: datetime) -> None:
+        from tuning.models import Task
+        from tuning.orchestrator.advance import best_experiment
+
+        task = Task.objects.get(pk=task_id)
+        task.status, task.started_at = fate.value, started
+        experiments = list(task.experiments.all())
+        if fate is TaskStatus.FAILED:
+            task.status_reason = "Every configuration failed, most of them with out_of_memory."
+            task.experiments.update(
+                status=ExperimentStatus.FAILED.value,
+                failure_kind=FailureKind.OUT_OF_MEMORY.value,
+                failure_message=_FAILURES[0][1],
+            )
+        elif task.state.is_terminal:
+            task.best_experiment = best_experiment(spec, experiments)
+            task.status_reason = "Every configuration was tried."
+        if task.state.is_terminal:
+            task.finished_at = started + timedelta(minutes=4 * len(experiments))
+        task.save()
+
+    def _experiments(
+        self, task: Any, spec: TaskSpec, count: int, started: datetime, fate: TaskStatus
+    ) -> None:
+        from tuning.models import Experiment, Measurement
+
+        rows = []
+        for number, parameters in enumerate(self._configurations(spec, count)):
+            begun = started + timedelta(minutes=4 * number)
+            last = fate is TaskStatus.RUNNING and number == count - 1
+            rows.append(self._experiment(task, number, parameters, begun, running=last))
+        Experiment.objects.bulk_create(rows, batch_size=BATCH)
+        measurements = []
+        for row in rows:
+            if row.status == ExperimentStatus.SUCCESS.value:
+                taken = list(self._measurements(spec, row))
+                measurements += taken
+                judged = evaluate([one.as_point() for one in taken], spec.objective, spec.slos)
+                row.objective_value, row.score = judged.value, judged.score
+                row.slo_verdicts = [asdict(verdict) for verdict in judged.verdicts]
+                if not judged.feasible:
+                    row.status = ExperimentStatus.FAILED.value
+                    row.failure_kind = FailureKind.SLO_VIOLATED.value
+                    row.failure_message = "A hard SLO is broken."
+        Measurement.objects.bulk_create(measurements, batch_size=BATCH)
+        changed = [
+            "objective_value",
+            "score",
+            "slo_verdicts",
+            "status",
+            "failure_kind",
+            "failure_message",
+        ]
+        Experiment.objects.bulk_update(rows, changed, batch_size=200)
+
+    def _configurations(self, spec: TaskSpec, count: int) -> Iterator[dict[str, Any]]:
+        space, seen = spec.space(), set()
+        yield space.baseline()
+        while len(seen) < count - 1:
+            drawn = space.sample(self._rng)
+            key = configuration_hash(drawn)
+            if key not in seen:
+                seen.add(key)
+                yield drawn
+
+    def _experiment(
+        self, task: Any, number: int, parameters: dict[str, Any], begun: datetime, *, running: bool
+    ) -> Any:
+        from tuning.models import Experiment
+
+        fails = number > 0 and self._rng.random() < 0.1
+        kind, message = self._rng.choice(_FAILURES) if fails and not running else ("", "")
+        deploy_s, benchmark_s = self._rng.uniform(20, 90), self._rng.uniform(60, 140)
+        status = ExperimentStatus.FAILED if kind else ExperimentStatus.SUCCESS
+        return Experiment(
+            task=task,
+            number=number,
+            parameters=parameters,
+            configuration_hash=configuration_hash(parameters),
+            status=(ExperimentStatus.BENCHMARKING if running else status).value,
+            attempt=1,
+            failure_kind=str(kind),
+            failure_message=message,
+            log_tail=[f"line {line}: loading weights" for line in range(8)] + [message]
+            if kind
+            else [],
+            # A success has a score by the database's own constraint; the real one follows.
+            objective_value=0.0,
+            score=0.0,
+            command=["python", "-m", "engine", *(f"--{k}={v}" for k, v in parameters.items())],
+            environment={"engine_version": "0.9.2", "cpu": "Xeon 8480+", "gpu": "8 x H100 80GB"},
+            started_at=begun,
+            finished_at=None if running else begun + timedelta(seconds=deploy_s + benchmark_s + 3),
+            deploy_s=deploy_s,
+            benchmark_s=None if running or kind else benchmark_s,
+            cleanup_s=None if running else 3.0,
+        )
+
+    def _measurements(self, spec: TaskSpec, row: Any) -> Iterator[Any]:
+        from tuning.models import Measurement
+
+        # Each flag's value moves speed and capacity a little, always in the same way.
+        quality = 1.0 + sum(
+            0.18 * math.sin(hash_of(name, value)) for name, value in row.parameters.items()
+        )
+        for scenario in spec.benchmark.traffic_scenarios:
+            for concurrency in spec.benchmark.num_concurrency:
+                yield Measurement(
+                    experiment=row,
+                    scenario=scenario,
+                    concurrency=concurrency,
+                    metrics=self._metrics(max(quality, 0.3), concurrency),
+                    num_requests=100,
+                    duration_s=self._rng.uniform(8, 30),
+                    raw={"num_requests": 100, "stats": {"ttft": {"mean": 0.1}}},
+                )
+
+    def _metrics(self, quality: float, concurrency: int) -> dict[str, float]:
+        noise = self._rng.uniform(0.97, 1.03)
+        capacity = 2400.0 * quality
+        throughput = capacity * concurrency / (concurrency + 24) * noise
+        tpot = concurrency / throughput
+        ttft = 0.04 / quality * (1 + concurrency / 20)
+        means = {
+            "ttft": ttft,
+            "tpot": tpot,
+            "output_latency": 127 * tpot,
+            "e2e_latency": ttft + 127 * tpot,
+        }
+        factors = dict(
+            zip(LATENCY_STATISTICS, (1, 0.2, 0.6, 2.1, 0.85, 0.97, 1.1, 1.3, 1.5, 1.9), strict=True)
+        )
+        latencies = {
+            latency_name(family, statistic): means[family] * factors[statistic]
+            for family in LATENCY_FAMILIES
+            for statistic in LATENCY_STATISTICS
+        }
+        return {
+            **latencies,
+            "output_throughput_tokens_per_s": throughput,
+            "input_throughput_tokens_per_s": throughput * 4,
+            "total_throughput_tokens_per_s": throughput * 5,
+            "requests_per_s": throughput / 128,
+            "error_rate": 0.0,
+            "mean_input_tokens": 512.0,
+            "mean_output_tokens": 128.0,
+        }
+
+    def _log(self, task_id: int, started: datetime, lines: int = 400) -> None:
+        from tuning.models import LogChunk
+
+        texts = [
+            ("orchestrator", "experiment 0: deploying"),
+            ("engine", "\x1b[32mINFO\x1b[0m loading weights"),
+            ("engine", "\x1b[33mWARNING\x1b[0m falling back to the default attention backend"),
+            ("engine", "\x1b[31mERROR\x1b[0m CUDA out of memory. Tried to allocate 2.50 GiB"),
+            ("benchmark", "running D(512,128) at concurrency 4"),
+        ]
+        at = started.timestamp()
+        rows = [[at + n, *texts[n % len(texts)]] for n in range(lines)]
+        LogChunk.objects.create(task_id=task_id, first_seq=1, last_seq=lines, lines=rows)
+
+
+def hash_of(name: str, value: object) -> float:
+    """The same for the same flag and value in every run, unlike `hash`."""
+    return float(sum(index * ord(letter) for index, letter in enumerate(f"{name}={value}", 1)))
+
+
+def main() -> None:
+    import django
+
+    django.setup()
+    from django.contrib.auth.models import User
+
+    from tuning.database import prepare_database
+
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--tasks", type=int, default=30)
+    parser.add_argument("--experiments", type=int, default=24)
+    arguments = parser.parse_args()
+    prepare_database()
+    demo = User.objects.filter(username="demo").first()
+    demo = demo or User.objects.create_superuser("demo", "", PASSWORD)
+    Seeding(demo).tasks(arguments.tasks, arguments.experiments)
+
+
+if __name__ == "__main__":
+    import os
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "autotuner_site.settings")
+    main()

@@ -1,0 +1,81 @@
+"""Numbers, times and states as people read them, for templates."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+
+from tuning import formatting
+from tuning.domain.names import FlagValue
+
+register = template.Library()
+
+NOTHING = "\N{EN DASH}"
+
+
+@register.filter
+def badge(status: str) -> SafeString:
+    """A task's or an experiment's state, in words and in colour."""
+    return format_html('<span class="badge badge-{}">{}</span>', status, status.capitalize())
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    return NOTHING if seconds is None else formatting.duration(seconds)
+
+
+@register.filter
+def metric(value: float | None, name: str) -> str:
+    """`{{ value|metric:"ttft_p99_s" }}`: with its unit."""
+    return NOTHING if value is None else formatting.metric(name, value)
+
+
+@register.filter
+def significant(value: float | None) -> str:
+    return NOTHING if value is None else formatting.significant(value)
+
+
+@register.filter
+def gain(value: float | None) -> str:
+    """A ratio as a signed percentage, `+25 %`."""
+    return NOTHING if value is None else f"{value * 100:+.0f} %"
+
+
+@register.filter
+def flag(value: FlagValue | None) -> str:
+    return formatting.flag_value(value)
+
+
+@register.filter
+def flags(parameters: Mapping[str, FlagValue]) -> str:
+    return formatting.flags(parameters)
+
+
+@register.filter
+def pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+@register.filter
+def ago(moment: datetime | None) -> SafeString | str:
+    """How long ago, to the largest unit; the exact time on hovering."""
+    if moment is None:
+        return NOTHING
+    seconds = (timezone.now() - moment).total_seconds()
+    words = "just now" if seconds < 60 else f"{timesince(moment, depth=1)} ago"
+    stamp = moment.strftime("%Y-%m-%d %H:%M:%S UTC")
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), stamp, words)
+
+
+@register.filter
+def item(mapping: Mapping[str, Any], key: str) -> Any:
+    """`{{ row.metrics|item:name }}`: what a key holds, or None."""
+    return mapping.get(key)

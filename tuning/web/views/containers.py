@@ -1,0 +1,21 @@
+"""Not written yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+
+from tuning.web.access import Request
+
+
+def container_list(request: Request, **kwargs: Any) -> HttpResponse:
+    return HttpResponse("not written yet")
+
+
+def container_log(request: Request, **kwargs: Any) -> HttpResponse:
+    return HttpResponse("not written yet")
+
+
+def stop(request: Request, **kwargs: Any) -> HttpResponse:
+    return HttpResponse("not written yet")

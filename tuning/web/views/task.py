@@ -1,0 +1,29 @@
+"""Not written yet."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+
+from tuning.web.access import Request
+
+
+def task_page(request: Request, **kwargs: Any) -> HttpResponse:
+    return HttpResponse("not written yet")
+
+
+def duplicate(request: Request, **kwargs: Any) -> HttpResponse:
+    return HttpResponse("not written yet")
+
+
+def act(request: Request, **kwargs: Any) -> HttpResponse:
+    return HttpResponse("not written yet")
+
+
+def chart(request: Request, **kwargs: Any) -> HttpResponse:
+    return HttpResponse("not written yet")
+
+
+def export(request: Request, **kwargs: Any) -> HttpResponse:
+    return HttpResponse("not written yet")
