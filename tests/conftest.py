@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
 
 from controllers.engines.gguf_tokenizer import tokenizer_directory
 from controllers.sample_model import fetch_sample_model
+from tests.seeding import Seeding
 from tuning.domain.spec import parse_task
 from tuning.models import Task
 from tuning.orchestrator.control import submit
@@ -75,3 +78,33 @@ def make_task(task_document: dict[str, Any]) -> Callable[..., Task]:
         return submit(parse_task(task_document))
 
     return make
+
+
+@pytest.fixture
+def owner(db: None) -> User:
+    """Somebody with tasks of their own and no other rights."""
+    return User.objects.create_user("owner", password="owner-password")
+
+
+@pytest.fixture
+def stranger(db: None) -> User:
+    """Somebody who may sign in, and that is all."""
+    return User.objects.create_user("stranger", password="stranger-password")
+
+
+@pytest.fixture
+def browser_of() -> Callable[[User], Client]:
+    """Django's test client, signed in."""
+
+    def of(user: User) -> Client:
+        client = Client()
+        client.force_login(user)
+        return client
+
+    return of
+
+
+@pytest.fixture
+def seeding(owner: User) -> Seeding:
+    """Makes the owner tasks with results: `seeding.task(fate=TaskStatus.COMPLETED)`."""
+    return Seeding(owner)

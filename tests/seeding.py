@@ -123,14 +123,17 @@ class Seeding:
         """Make `count` tasks with about `experiments` each; their numbers, the oldest first."""
         return [self.task(index, count - index, experiments) for index in range(count)]
 
-    def task(self, index: int, age: int, experiments: int) -> int:
+    def task(
+        self, index: int = 0, age: int = 1, experiments: int = 8, fate: TaskStatus | None = None
+    ) -> int:
+        """One task of the kind and, unless `fate` says otherwise, the state that `index` gives."""
         from django.utils import timezone
 
         from tuning.models import Task
         from tuning.orchestrator.control import submit
 
         template = _TEMPLATES[index % len(_TEMPLATES)]
-        fate = _FATES[index % len(_FATES)]
+        fate = fate or _FATES[index % len(_FATES)]
         spec = parse_task(
             {
                 **template,
@@ -206,7 +209,8 @@ class Seeding:
         Experiment.objects.bulk_update(rows, changed, batch_size=200)
 
     def _configurations(self, spec: TaskSpec, count: int) -> Iterator[dict[str, Any]]:
-        space, seen = spec.space(), set()
+        space = spec.space()
+        seen: set[str] = set()
         yield space.baseline()
         while len(seen) < count - 1:
             drawn = space.sample(self._rng)

@@ -13,17 +13,9 @@ def task_page(request: Request, **kwargs: Any) -> HttpResponse:
     return HttpResponse("not written yet")
 
 
-def duplicate(request: Request, **kwargs: Any) -> HttpResponse:
-    return HttpResponse("not written yet")
-
-
 def act(request: Request, **kwargs: Any) -> HttpResponse:
     return HttpResponse("not written yet")
 
 
-def chart(request: Request, **kwargs: Any) -> HttpResponse:
-    return HttpResponse("not written yet")
-
-
-def export(request: Request, **kwargs: Any) -> HttpResponse:
+def duplicate(request: Request, **kwargs: Any) -> HttpResponse:
     return HttpResponse("not written yet")
