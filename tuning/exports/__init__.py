@@ -1,4 +1,4 @@
-"""A task and its results as files: for other programs, for reports, and for deploying the winner."""
+"""A task and its results as files: for programs, for reports, and for deploying the winner."""
 
 from __future__ import annotations
 
