@@ -1,5 +1,6 @@
 # make demo   sets everything up and tunes a real llama.cpp server on this machine
 # make test   installs what the tests need and runs them all
+# make screenshots   pictures of every page, into screenshots/
 # make lint   format, lint, types, layering
 # make lock   writes the lock files anew from requirements*.txt
 
@@ -10,15 +11,23 @@ PYTHON ?= $(shell for candidate in python3 python3.12 python3.11 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint format lock install install-dev clean
+.PHONY: demo test browser screenshots lint format lock install install-dev clean
 
 demo: install
 	$(BIN)/python manage.py sample_model
 	$(BIN)/python manage.py run_task examples/local_task.json
 
-test: install-dev
+test: install-dev browser
 	$(BIN)/python manage.py sample_model
 	$(BIN)/python -m pytest
+
+# The browser tests drive Debian's chromium; without one they are skipped.
+browser:
+	@command -v chromium >/dev/null || { test "$$(id -u)" != 0 || ! command -v apt-get >/dev/null || \
+	{ apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; }; }
+
+screenshots: install-dev browser
+	$(BIN)/python -m tests.browser.screenshots
 
 lint: install-dev
 	$(BIN)/ruff format --check .

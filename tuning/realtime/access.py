@@ -23,7 +23,7 @@ class Refusal(Exception):
 def signed_in(user: AbstractUser | AnonymousUser) -> None:
     """Causes a query at the first look. Raises Refusal when nobody is signed in."""
     if not user.is_authenticated:
-        raise Refusal(NOT_SIGNED_IN, "Sign in to watch tasks.")
+        raise Refusal(NOT_SIGNED_IN, "Sign in to watch a task.")
 
 
 def visible_task(user: AbstractUser | AnonymousUser, task_id: int) -> Task:
