@@ -78,6 +78,11 @@ def pause(task: Task) -> str:
 
 
 def resume(task: Task) -> str:
+    """A task that a dead `run_task` left behind can be resumed too: the workers take it over."""
+    if task.state in {TaskStatus.PENDING, TaskStatus.RUNNING} and not task.driver:
+        raise ActionRefused(f"{_named(task)} and is run by the workers already.")
+    if task.state is TaskStatus.DRAFT:
+        raise ActionRefused(f"{_named(task)}: start it instead.")
     try:
         control.resume(task.pk)
     except (IllegalTransition, TaskIsBusy) as refusal:

@@ -115,6 +115,7 @@ def test_running_and_terminal_statuses() -> None:
     assert running == {ExperimentStatus.DEPLOYING, ExperimentStatus.BENCHMARKING}
     assert waiting == {ExperimentStatus.PENDING}
     assert {status for status in TaskStatus if not status.is_terminal} == {
+        TaskStatus.DRAFT,
         TaskStatus.PENDING,
         TaskStatus.RUNNING,
         TaskStatus.PAUSED,

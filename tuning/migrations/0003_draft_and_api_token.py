@@ -13,6 +13,11 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterField(
+            model_name='task',
+            name='best_experiment',
+            field=models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.RESTRICT, related_name='+', to='tuning.experiment'),
+        ),
         migrations.CreateModel(
             name='ApiToken',
             fields=[

@@ -4,16 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.apps import apps
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.db import models
-from django.db.models import Q
+from django.db.models import Case, Count, DurationField, F, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
 
-from tuning.domain.lifecycle import TaskStatus
+from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
+from tuning.domain.metrics import Direction
+from tuning.domain.objectives import NAMED_OBJECTIVES
 from tuning.domain.spec import TaskSpec, parse_task
 from tuning.models.choices import choices_of, ended_exactly_when, is_one_of
 
 TERMINAL_TASK_STATUSES = [status.value for status in TaskStatus if status.is_terminal]
+
+_MINIMIZES = Q(spec__optimization__objective__direction=Direction.MINIMIZE.value) | Q(
+    spec__optimization__objective__in=[
+        name
+        for name, objective in NAMED_OBJECTIVES.items()
+        if objective.direction is Direction.MINIMIZE
+    ]
+)
+"""The objective as `write_objective` stores it: by name, or with its direction."""
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -43,6 +57,67 @@ class TaskQuerySet(models.QuerySet["Task"]):
         """Tasks that were started, and that no process runs by itself."""
         return self.filter(driver="").exclude(status=TaskStatus.DRAFT.value)
 
+    def matching(self, text: str) -> TaskQuerySet:
+        """Tasks that have the text in their name, description or model, or as their number;
+        `#17` is the task of that number alone."""
+        number = text.removeprefix("#")
+        is_number = number.isascii() and number.isdigit()
+        with_number = Q(pk=int(number)) if is_number else Q(pk__in=[])
+        if text.startswith("#") and is_number:
+            return self.filter(with_number)
+        return self.filter(
+            Q(name__icontains=text)
+            | Q(description__icontains=text)
+            | Q(spec__model__id_or_path__icontains=text)
+            | with_number
+        )
+
+    def count_by_status(self) -> dict[str, int]:
+        counted = self.order_by("status").values_list("status").annotate(Count("pk"))
+        return dict(counted)
+
+    def with_best(self) -> TaskQuerySet:
+        """Adds `best_id`: the best experiment; of a task that has not ended the best so far."""
+        successes = (
+            apps.get_model("tuning", "Experiment")
+            .objects.filter(task=OuterRef("pk"), status=ExperimentStatus.SUCCESS.value)
+            .values("pk")
+        )
+        return self.annotate(
+            best_id=Case(
+                When(finished_at__isnull=False, then=F("best_experiment_id")),
+                When(_MINIMIZES, then=Subquery(successes.order_by("score", "number")[:1])),
+                default=Subquery(successes.order_by("-score", "number")[:1]),
+            )
+        )
+
+    def with_gain(self) -> TaskQuerySet:
+        """Adds `gain` of the best over the baseline, to sort by; `objectives.gain` defines it."""
+        experiments = apps.get_model("tuning", "Experiment").objects.values("objective_value")
+        ratio = F("best_value") / F("baseline_value")
+        return (
+            self.with_best()
+            .alias(
+                best_value=Subquery(experiments.filter(pk=OuterRef("best_id"))),
+                baseline_value=Subquery(experiments.filter(task=OuterRef("pk"), number=0)),
+            )
+            .annotate(
+                gain=Case(
+                    When(baseline_value=0, then=None),
+                    When(_MINIMIZES, then=Value(1.0) - ratio),
+                    default=ratio - Value(1.0),
+                    output_field=models.FloatField(),
+                )
+            )
+        )
+
+    def with_duration(self) -> TaskQuerySet:
+        """Adds `duration`, to sort by: as `Task.duration_s`."""
+        end = Coalesce(F("finished_at"), Now())
+        return self.annotate(
+            duration=models.ExpressionWrapper(end - F("started_at"), output_field=DurationField())
+        )
+
 
 class Task(models.Model):
     """One tuning task. `spec` is the normalised task document; parse it with `parsed_spec`."""
@@ -57,7 +132,12 @@ class Task(models.Model):
         blank=True, help_text="Why the task ended as it did, in one sentence."
     )
     best_experiment = models.ForeignKey(
-        "tuning.Experiment", null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+        "tuning.Experiment",
+        null=True,
+        blank=True,
+        # It may only go together with its task: a completed task has a best experiment.
+        on_delete=models.RESTRICT,
+        related_name="+",
     )
     planned_experiments = models.PositiveIntegerField(
         null=True,
@@ -111,6 +191,13 @@ class Task(models.Model):
     @property
     def state(self) -> TaskStatus:
         return TaskStatus(self.status)
+
+    @property
+    def duration_s(self) -> float | None:
+        """Seconds since it was started (or resumed), until its end; None if it never was."""
+        if self.started_at is None:
+            return None
+        return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
 
     def parsed_spec(self) -> TaskSpec:
         return parse_task(self.spec)

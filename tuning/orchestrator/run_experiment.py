@@ -42,6 +42,8 @@ loads weights for minutes."""
 MEASURING_TICKS_S = (0.05, 0.05)
 """Between two looks at a benchmark, which costs a tenth of a millisecond."""
 CANCEL_CHECK_INTERVAL_S = 1.0
+DYING_S = 3.0
+"""How long an engine that failed requests may take to die of what it failed them for."""
 
 
 class ExperimentFailed(Exception):
@@ -185,8 +187,25 @@ class ExperimentRun:
             lambda: self._benchmark_is_done(run), timeout_s, overdue, MEASURING_TICKS_S
         )
         self._lease.record(benchmark_s=time.monotonic() - started)
+        if run.failure is not None or self._requests_failed():
+            self._blame_a_dying_engine()
         if run.failure is not None:
             raise ExperimentFailed(run.failure)
+
+    def _blame_a_dying_engine(self) -> None:
+        """Raises ExperimentFailed with the engine's own failure when it dies within a moment.
+
+        A broken engine often answers errors first and exits after the benchmark has given up.
+        """
+        assert self._deployment is not None
+        deadline = time.monotonic() + DYING_S
+        while time.monotonic() < deadline:
+            self._fail_if_the_engine_is_gone()
+            self._stop_if_asked()
+            time.sleep(STARTING_TICKS_S[1])
+
+    def _requests_failed(self) -> bool:
+        return self._experiment.measurements.filter(num_failed_requests__gt=0).exists()
 
     def _judge(self) -> Outcome:
         points = [measurement.as_point() for measurement in self._experiment.measurements.all()]
@@ -256,11 +275,14 @@ class ExperimentRun:
             self._save(result)
         self._progress(run.phase)
         # Also after the last point: an engine that died in it may still have left a result.
+        self._fail_if_the_engine_is_gone()
+        return finished
+
+    def _fail_if_the_engine_is_gone(self) -> None:
         assert self._deployment is not None
         gone = self._ports.controller.exit_failure(self._deployment)
         if gone is not None:
             raise ExperimentFailed(gone)
-        return finished
 
     # --- Recording ---
 

@@ -49,7 +49,7 @@ def first_user(request: HttpRequest, secret: str) -> HttpResponse:
     """The page behind the link that `serve` prints on a new installation."""
     if not opens_the_door(secret):
         raise Http404("This link has done its duty or is too old. Restart `serve` for a new one.")
-    form = UserCreationForm[User](request.POST or None)
+    form: UserCreationForm[User] = UserCreationForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         user = _first_superuser(form, secret)
         login(request, user, backend="django.contrib.auth.backends.ModelBackend")

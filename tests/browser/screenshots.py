@@ -1,0 +1,65 @@
+"""Pictures of every page, light, dark and on a phone: `python -m tests.browser.screenshots`.
+
+They go to screenshots/ and are there to be looked at; nothing compares them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from playwright.sync_api import Browser
+
+from tests.browser.addresses import PAGES
+from tests.browser.chromium import DESKTOP, PHONE, running_chromium, sign_in
+from tests.seeding import PASSWORD
+from tests.services import Installation, running_redis
+
+LOOKS: Mapping[str, tuple[Mapping[str, int], str]] = {
+    "light": (DESKTOP, "light"),
+    "dark": (DESKTOP, "dark"),
+    "phone": (PHONE, "light"),
+}
+SETTLED_MS = 1_500
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--into", type=Path, default=Path("screenshots"))
+    parser.add_argument("--only", nargs="*", choices=PAGES, help="these pages alone")
+    parser.add_argument("--looks", nargs="*", choices=LOOKS, default=list(LOOKS))
+    options = parser.parse_args()
+    options.into.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix="autotuner-pictures-") as scratch,
+        running_redis() as redis,
+    ):
+        installation = Installation.create(Path(scratch), redis.url)
+        try:
+            seed = installation.start("seed", "-m", "tests.seeding", "--tasks=30")
+            assert seed.wait() == 0, seed.output()
+            _, host = installation.start_web()
+            with running_chromium() as chromium:
+                for look in options.looks:
+                    take(chromium, f"http://{host}", look, options.only or PAGES, options.into)
+        finally:
+            installation.stop_all()
+
+
+def take(
+    chromium: Browser, address: str, look: str, names: Mapping[str, str] | list[str], into: Path
+) -> None:
+    size, colours = LOOKS[look]
+    context = chromium.new_context(viewport=size, color_scheme=colours)  # type: ignore[arg-type]
+    page = sign_in(context, address, "demo", PASSWORD)
+    for name in names:
+        page.goto(address + PAGES[name])
+        page.wait_for_timeout(SETTLED_MS)
+        page.screenshot(path=into / f"{name}.{look}.png", full_page=True)
+    context.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""Every page for everybody: axe-core finds nothing serious, nothing scrolls sideways on a phone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page
+
+from tests.browser.addresses import PAGES
+from tests.browser.chromium import DESKTOP, PHONE, Complaints
+
+pytestmark = pytest.mark.slow
+
+AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
+SETTLED_MS = 400
+
+
+def open_page(page: Page, name: str) -> None:
+    page.goto(PAGES[name])
+    # Fragments, charts and sockets come after the page itself.
+    page.wait_for_timeout(SETTLED_MS)
+
+
+def serious_issues(page: Page) -> list[str]:
+    """What axe-core calls serious or critical, with the elements."""
+    if not page.evaluate("typeof axe === 'object'"):
+        # By the debugger's door: a script element would break the content security policy.
+        page.evaluate(AXE.read_text())
+    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{issue['id']}: {node['html'][:200]} {node['failureSummary']}"
+        for issue in found["violations"]
+        if issue["impact"] in {"serious", "critical"}
+        for node in issue["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_nothing_serious_in_light_and_dark_and_on_a_phone(
+    page: Page, complaints: Complaints, name: str
+) -> None:
+    complaints.expected = ("status of 404",) if name == "not-found" else ()
+    open_page(page, name)
+    assert page.locator("h1").count() == 1
+    assert serious_issues(page) == []
+    page.locator("[data-toggle-theme]").click()
+    page.wait_for_timeout(SETTLED_MS)
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    assert serious_issues(page) == []
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    page.wait_for_timeout(SETTLED_MS)
+    width = page.evaluate("document.documentElement.scrollWidth")
+    assert width <= PHONE["width"], f"{width} px wide"
+    assert serious_issues(page) == []
+    page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_keyboard_goes_everywhere_and_shows_where_it_is(
+    page: Page, complaints: Complaints, name: str
+) -> None:
+    complaints.expected = ("status of 404",) if name == "not-found" else ()
+    open_page(page, name)
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip-link"
+    page.keyboard.press("Enter")
+    reached = set()
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        place = page.evaluate(
+            """() => {
+                const here = document.activeElement, style = getComputedStyle(here);
+                const seen = style.outlineStyle !== 'none' || style.boxShadow !== 'none';
+                return [here.outerHTML.slice(0, 120), seen || here === document.body];
+            }"""
+        )
+        assert place[1], f"no sign of the focus on {place[0]}"
+        reached.add(place[0])
+    assert len(reached) > 1, "the focus is trapped"
+
+
+@pytest.mark.parametrize("address", ["/login/", "/first-user/guessed/"])
+def test_before_the_sign_in(page: Page, complaints: Complaints, address: str) -> None:
+    complaints.expected = ("status of 404",)
+    page.context.clear_cookies()
+    page.goto(address)
+    assert serious_issues(page) == []
