@@ -49,6 +49,7 @@ PAGES: dict[str, tuple[str, For]] = {
     "task-export": ("GET", For.VIEWERS),
     "task-log": ("GET", For.VIEWERS),
     "task-log-download": ("GET", For.VIEWERS),
+    "task-log-lines": ("GET", For.VIEWERS),
     "experiment": ("GET", For.VIEWERS),
     "experiment-raw": ("GET", For.VIEWERS),
     "compare": ("GET", For.USERS),
@@ -160,13 +161,14 @@ def open_page(client: Client, name: str, task: Task) -> Any:
     return client.generic(method, address)
 
 
-def open_api(client: Client, method: str, path: str, task: Task, **headers: str) -> Any:
+def open_api(client: Client, method: str, path: str, task: Task, token: str = "") -> Any:
     experiment = Experiment.objects.filter(task=task).first()
     assert experiment is not None
     address = path.replace("{task_id}", str(task.pk)).replace("{experiment_id}", str(experiment.pk))
     query = "?format=json" if path.endswith("/export") else ""
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
     return client.generic(
-        method, address + query, data="{}", content_type="application/json", **headers
+        method, address + query, data="{}", content_type="application/json", headers=headers
     )
 
 
@@ -203,7 +205,7 @@ def test_nobody_is_refused_by_the_api(nobody: Client, task: Task, method: str, p
     answer = open_api(nobody, method, path, task)
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == "not_signed_in"
-    made_up = open_api(nobody, method, path, task, HTTP_AUTHORIZATION="Bearer llmat_made-up")
+    made_up = open_api(nobody, method, path, task, "llmat_made-up")
     assert made_up.status_code == 401
 
 
@@ -229,7 +231,7 @@ def test_a_token_without_rights_gets_nothing_of_others(
     nobody: Client, stranger: User, task: Task, method: str, path: str
 ) -> None:
     _, secret = issue_token(stranger, "test")
-    answer = open_api(nobody, method, path, task, HTTP_AUTHORIZATION=f"Bearer {secret}")
+    answer = open_api(nobody, method, path, task, secret)
     expected = {For.STAFF: {403}, For.VIEWERS: {404}, For.CHANGERS: {404}}
     assert answer.status_code in expected.get(API[method, path], {200, 422})
     assert SECRET_NAME not in answer.content.decode()
@@ -253,7 +255,7 @@ def test_who_may_only_look_can_change_nothing_through_the_api(
 ) -> None:
     stranger.user_permissions.add(Permission.objects.get(codename="view_task"))
     _, secret = issue_token(stranger, "test")
-    answer = open_api(nobody, method, path, task, HTTP_AUTHORIZATION=f"Bearer {secret}")
+    answer = open_api(nobody, method, path, task, secret)
     assert answer.status_code == 403
     assert Task.objects.filter(pk=task.pk).exists()
 

@@ -48,11 +48,11 @@ def test_nobody_runs_a_draft(draft: Task) -> None:
 def test_a_started_draft_is_a_task_like_any_other(draft: Task) -> None:
     actions.start(draft)
     draft.refresh_from_db()
-    assert draft.state is TaskStatus.PENDING
+    assert draft.status == TaskStatus.PENDING
     assert draft.time_limit_s == settings.AUTOTUNER_TASK_TIME_LIMIT_S
     advance_task(draft.pk)
     draft.refresh_from_db()
-    assert draft.state is TaskStatus.RUNNING
+    assert draft.status == TaskStatus.RUNNING
 
 
 def test_a_draft_can_be_changed_and_nothing_else_can(
