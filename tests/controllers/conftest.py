@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 import psutil
 import pytest
 
-from controllers.base import Deployment, DeploymentIdentity, EngineState, EngineStatus
-from controllers.local import LocalController
+from controllers.base import Controller, Deployment, DeploymentIdentity, EngineState, EngineStatus
 from controllers.processes import MARK
 from tuning.domain.names import LogSource
 
@@ -69,7 +68,7 @@ def wait_for(condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-def wait_while_starting(controller: LocalController, deployment: Deployment) -> EngineStatus:
+def wait_while_starting(controller: Controller, deployment: Deployment) -> EngineStatus:
     seen: list[EngineStatus] = []
 
     def decided() -> bool:
