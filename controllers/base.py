@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.names import EngineName, FlagValue, LogSource
@@ -56,13 +56,27 @@ class DeploymentIdentity:
             "autotuner/attempt": str(self.attempt),
         }
 
+    @classmethod
+    def of_labels(cls, labels: Mapping[str, str]) -> Self | None:
+        """Whose engine bears these labels; None when they are not an autotuner's."""
+        try:
+            return cls(
+                instance=labels["autotuner/instance"],
+                task_id=int(labels["autotuner/task"]),
+                experiment_id=int(labels["autotuner/experiment"]),
+                attempt=int(labels["autotuner/attempt"]),
+            )
+        except (KeyError, ValueError):
+            return None
+
 
 @dataclass(frozen=True)
 class DeploymentRequest:
     """One engine to launch.
 
     `model` is a path or a hub id, as the task names it. `parameters` are the engine's own flags
-    without their dashes. `served_model_name` is what clients put into a request's `model`.
+    without their dashes. `served_model_name` is what clients put into a request's `model`. `gpus`
+    are the indices of the cards that are leased to the experiment.
     """
 
     identity: DeploymentIdentity
@@ -72,6 +86,7 @@ class DeploymentRequest:
     parameters: Mapping[str, FlagValue]
     runtime_image_tag: str | None = None
     namespace: str | None = None
+    gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from controllers.engines.base import Engine, KnownFlag, LocalCommand
+from controllers.engines.base import ContainerCommand, Engine, KnownFlag, LocalCommand, count_of
 from tuning.domain.failures import Failure
 from tuning.domain.names import EngineName, FlagValue
 
@@ -17,6 +17,8 @@ class FakeEngineKind(Engine):
     """Takes the place of SGLang in tests."""
 
     name = EngineName.SGLANG
+    image = "autotuner-fake-engine"
+    default_image_tag = "test"
     reserved_flags = frozenset({"model", "served-model-name", "host", "port"})
     known_flags: Mapping[str, KnownFlag] = {}
 
@@ -36,6 +38,23 @@ class FakeEngineKind(Engine):
         return LocalCommand(
             (sys.executable, str(SERVER), *own, *place, *self.flags(parameters)),
         )
+
+    def container_command(
+        self,
+        model: str,
+        served_model_name: str,
+        host: str,
+        port: int,
+        parameters: Mapping[str, FlagValue],
+        image_tag: str | None = None,
+    ) -> ContainerCommand:
+        own = ("--model", model, "--served-model-name", served_model_name)
+        place = ("--host", host, "--port", str(port))
+        arguments = ("/server.py", *own, *place, *self.flags(parameters))
+        return ContainerCommand(self.image_with_tag(image_tag), "python3", arguments)
+
+    def gpus_needed(self, parameters: Mapping[str, FlagValue]) -> int:
+        return count_of(parameters, "tp-size") if "tp-size" in parameters else 0
 
     def missing(self) -> Failure | None:
         return None

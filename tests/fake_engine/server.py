@@ -150,6 +150,7 @@ def parser() -> argparse.ArgumentParser:
     known.add_argument("--out-of-memory", action="store_true")
     known.add_argument("--die-at-start", type=int, metavar="CODE")
     known.add_argument("--die-after-s", type=float, metavar="SECONDS")
+    known.add_argument("--eat-memory-mib", type=int, default=0)
     known.add_argument("--ignore-sigterm", action="store_true")
     known.add_argument("--spawn-child", action="store_true")
     return known
@@ -178,6 +179,9 @@ def misbehave(flags: argparse.Namespace) -> None:
         import subprocess
 
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    if flags.eat_memory_mib:
+        eaten = bytearray(os.urandom(1)) * (flags.eat_memory_mib * 1024 * 1024)
+        print(f"INFO: ate {len(eaten)} bytes", flush=True)
     if flags.out_of_memory:
         print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.50 GiB", flush=True)
         sys.exit(1)

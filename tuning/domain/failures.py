@@ -14,6 +14,7 @@ class FailureKind(StrEnum):
     ENGINE_MISSING = "engine_missing"
     IMAGE_MISSING = "image_missing"
     MODEL_MISSING = "model_missing"
+    ACCELERATOR_MISSING = "accelerator_missing"
     PORT_TAKEN = "port_taken"
     STARTUP_TIMEOUT = "startup_timeout"
     CRASHED = "crashed"
@@ -53,6 +54,10 @@ _HINTS: dict[FailureKind, str] = {
     FailureKind.MODEL_MISSING: (
         "The model could not be found. Check model.id_or_path and the model directory "
         "(--model-path or AUTOTUNER_MODEL_PATH)."
+    ),
+    FailureKind.ACCELERATOR_MISSING: (
+        "The host has no GPU that containers may use. Install the NVIDIA Container Toolkit, and "
+        "see whether `docker run --gpus all … nvidia-smi` works."
     ),
     FailureKind.PORT_TAKEN: (
         "No free port was left, or another program took it. Free one of 8000-8100 and try again."

@@ -35,7 +35,12 @@ MAX_PARALLEL = 1
 """Experiments of one task that run side by side."""
 
 HOPELESS_KINDS = frozenset(
-    {FailureKind.MODEL_MISSING, FailureKind.ENGINE_MISSING, FailureKind.IMAGE_MISSING}
+    {
+        FailureKind.MODEL_MISSING,
+        FailureKind.ENGINE_MISSING,
+        FailureKind.IMAGE_MISSING,
+        FailureKind.ACCELERATOR_MISSING,
+    }
 )
 """Failures that every configuration of the task would share."""
 

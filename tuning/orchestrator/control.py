@@ -31,6 +31,7 @@ WORTH_ANOTHER_LAUNCH = frozenset(
         FailureKind.MODEL_MISSING,
         FailureKind.ENGINE_MISSING,
         FailureKind.IMAGE_MISSING,
+        FailureKind.ACCELERATOR_MISSING,
         FailureKind.PORT_TAKEN,
         FailureKind.LOST_WORKER,
         FailureKind.INTERNAL_ERROR,

@@ -1,0 +1,218 @@
+"""What only containers have: images, GPUs, mounts, limits, and names that others may bear."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker import DockerClient
+from docker.errors import NotFound
+
+from controllers.base import Deployment, DeploymentError, DeploymentRequest, EngineState
+from controllers.container_plan import (
+    ContainerLimits,
+    environment_of,
+    locate_model,
+)
+from controllers.docker import DockerController
+from controllers.images import progress_lines
+from tests.controllers.conftest import INSTANCE, Lines, wait_for, wait_while_starting
+from tests.controllers.test_docker_conformance import (
+    DockerHarness,
+    client,
+    docker_controller,
+)
+from tests.fake_engine.image import IMAGE, TAG
+from tuning.domain.failures import FailureKind
+
+__all__ = ["client"]
+
+
+@pytest.fixture
+def harness(tmp_path: Path, client: DockerClient) -> Iterator[DockerHarness]:
+    harness = DockerHarness(docker_controller(tmp_path), runtime_dir=tmp_path, client=client)
+    yield harness
+    harness.clear()
+
+
+def inspected(client: DockerClient, deployment: Deployment) -> dict[str, Any]:
+    attributes: dict[str, Any] = client.containers.get(deployment.identity.name).attrs
+    return attributes
+
+
+def test_it_is_locked_down_and_given_what_it_needs(
+    harness: DockerHarness, client: DockerClient, lines: Lines
+) -> None:
+    deployment = harness.controller.deploy(harness.request(never_ready=True), lines)
+    found = inspected(client, deployment)
+    host = found["HostConfig"]
+    assert host["SecurityOpt"] == ["no-new-privileges:true"]
+    assert not host["Privileged"]
+    assert host["PidsLimit"] == ContainerLimits().pids
+    assert host["Ulimits"] in (None, [])
+    (binding,) = host["PortBindings"]["8000/tcp"]
+    assert binding["HostIp"] == "127.0.0.1"
+    mounts = {mount["Destination"]: mount for mount in found["Mounts"]}
+    assert mounts["/model"]["RW"] is False
+    assert mounts["/model"]["Source"] == str(harness.runtime_dir / "models" / "fake-model")
+    assert mounts["/cache"]["Name"] == f"autotuner-{INSTANCE}-cache"
+    environment = dict(one.split("=", 1) for one in found["Config"]["Env"])
+    assert environment["TORCHINDUCTOR_CACHE_DIR"].startswith("/cache/")
+    assert "CUDA_VISIBLE_DEVICES" not in environment
+    assert found["Config"]["Labels"].items() >= deployment.identity.labels.items()
+    assert deployment.environment["image_digest"].startswith("sha256:")
+
+
+def test_leased_gpus_are_asked_for_by_number(
+    harness: DockerHarness, client: DockerClient, lines: Lines
+) -> None:
+    request = dataclasses.replace(harness.request(never_ready=True), gpus=(1, 3))
+    refusal = None
+    try:
+        deployment = harness.controller.deploy(request, lines)
+    except DeploymentError as error:
+        refusal = error.failure
+    if refusal is not None:
+        # An engine without NVIDIA's runtime, in its genuine words.
+        assert refusal.kind is FailureKind.ACCELERATOR_MISSING
+        assert harness.running_names() == []
+        return
+    (asked,) = inspected(client, deployment)["HostConfig"]["DeviceRequests"]
+    assert asked["DeviceIDs"] == ["1", "3"]
+    assert asked["Capabilities"] == [["gpu"]]
+
+
+def test_a_missing_image_is_pulled_in_vain_and_says_so(
+    harness: DockerHarness, lines: Lines
+) -> None:
+    request = dataclasses.replace(harness.request(), runtime_image_tag="no-such-tag")
+    said: list[str] = []
+    with pytest.raises(DeploymentError) as refused:
+        harness.controller.deploy(request, lambda source, line: said.append(line))
+    assert refused.value.failure.kind is FailureKind.IMAGE_MISSING
+    assert f"{IMAGE}:no-such-tag" in refused.value.failure.message
+    assert any("pulling" in line for line in said)
+
+
+def test_the_kernels_kill_for_memory_is_told_from_a_crash(
+    harness: DockerHarness, client: DockerClient, lines: Lines, tmp_path: Path
+) -> None:
+    controller = DockerController(
+        tmp_path,
+        tmp_path / "models",
+        INSTANCE,
+        engines=harness.controller._engines,  # type: ignore[attr-defined]
+        limits=ContainerLimits(memory_mib=64),
+        polite_s=1,
+    )
+    deployment = controller.deploy(harness.request(eat_memory_mib=500), lines)
+    status = wait_while_starting(controller, deployment)
+    assert status.state is EngineState.EXITED
+    assert status.failure is not None
+    assert status.failure.kind is FailureKind.OUT_OF_MEMORY
+    controller.delete(deployment)
+
+
+def test_what_others_run_is_neither_listed_nor_removed(
+    harness: DockerHarness, client: DockerClient, lines: Lines
+) -> None:
+    request = harness.request()
+    stranger = client.containers.create(
+        f"{IMAGE}:{TAG}", ["-c", "pass"], entrypoint=["python3"], name=request.identity.name
+    )
+    try:
+        assert harness.controller.list_deployments(INSTANCE) == []
+        harness.controller.delete_orphan(request.identity)
+        assert client.containers.get(request.identity.name).id == stranger.id
+        with pytest.raises(DeploymentError, match="Conflict"):
+            harness.controller.deploy(request, lines)
+        assert client.containers.get(request.identity.name).id == stranger.id
+    finally:
+        stranger.remove(force=True)
+
+
+def test_a_container_that_somebody_else_removed_is_a_crash(
+    harness: DockerHarness, client: DockerClient, lines: Lines
+) -> None:
+    deployment = harness.controller.deploy(harness.request(), lines)
+    wait_while_starting(harness.controller, deployment)
+    client.containers.get(deployment.identity.name).remove(force=True)
+    wait_for(lambda: harness.controller.exit_failure(deployment) is not None)
+    harness.controller.delete(deployment)
+    with pytest.raises(NotFound):
+        client.containers.get(deployment.identity.name)
+
+
+# --- Without an engine ---
+
+
+def test_no_engine_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: DeploymentRequest
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/docker.sock")
+    (tmp_path / "models" / "m").mkdir(parents=True)
+    failure = docker_controller(tmp_path).check(request_)
+    assert failure is not None
+    assert failure.kind is FailureKind.ENGINE_MISSING
+    assert str(tmp_path) in failure.message
+    assert "\n" not in failure.message
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> DeploymentRequest:
+    return DockerHarness(docker_controller(tmp_path)).request()
+
+
+def test_a_model_stays_below_its_directory_also_through_links(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (models / "inside").mkdir(parents=True)
+    (tmp_path / "outside").mkdir()
+    (models / "link").symlink_to(tmp_path / "outside")
+    (models / "alias").symlink_to(models / "inside")
+    assert locate_model("alias", models).host_path == models / "inside"
+    for name in ("link", "../outside", str(tmp_path / "outside"), str(models)):
+        with pytest.raises(DeploymentError) as refused:
+            locate_model(name, models)
+        assert refused.value.failure.kind is FailureKind.MODEL_MISSING
+
+
+def test_a_hub_id_is_handed_through(tmp_path: Path) -> None:
+    model = locate_model("org/model", tmp_path)
+    assert (model.name, model.host_path) == ("org/model", None)
+
+
+def test_proxies_are_passed_on_but_never_for_loopback() -> None:
+    environment = environment_of(
+        {
+            "https_proxy": "http://proxy:3128",
+            "NO_PROXY": "intra.example",
+            "HF_TOKEN": "hf_secret",
+            "AUTOTUNER_SECRET_KEY": "never",
+            "AWS_SECRET_ACCESS_KEY": "never",
+        }
+    )
+    assert environment["HTTPS_PROXY"] == environment["https_proxy"] == "http://proxy:3128"
+    assert environment["NO_PROXY"] == "intra.example,localhost,127.0.0.1,::1"
+    assert environment["HF_TOKEN"] == "hf_secret"
+    assert "never" not in environment.values()
+    assert "NO_PROXY" not in environment_of({})
+
+
+def test_a_pull_is_told_now_and_then_in_mib() -> None:
+    times = iter([0.0, 1.0, 3.0, 3.0, 3.1, 10.0, 10.0])
+    mib = 1024 * 1024
+    events = [
+        {"id": "a", "status": "Downloading", "progressDetail": {"current": mib, "total": 8 * mib}},
+        {"id": "b", "status": "Downloading", "progressDetail": {"current": mib, "total": 2 * mib}},
+        {"id": "a", "status": "Extracting", "progressDetail": {}},
+        {
+            "id": "a",
+            "status": "Downloading",
+            "progressDetail": {"current": 8 * mib, "total": 8 * mib},
+        },
+    ]
+    lines = list(progress_lines(events, lambda: next(times)))
+    assert lines == ["pulled 2 of 10 MiB", "pulled 9 of 10 MiB"]
