@@ -8,6 +8,23 @@ from tuning.domain.metrics import METRICS, Direction
 from tuning.domain.names import FlagValue
 from tuning.domain.objectives import Objective
 
+_FAMILY_LABELS = {
+    "ttft": "TTFT",
+    "tpot": "TPOT",
+    "e2e_latency": "E2E latency",
+    "output_latency": "output latency",
+}
+
+
+def metric_label(name: str) -> str:
+    """What a metric is called in headings, without its unit: `TTFT p99`, `output throughput`."""
+    for family, label in _FAMILY_LABELS.items():
+        if name.startswith(f"{family}_"):
+            return f"{label} {name.removeprefix(f'{family}_').removesuffix('_s')}"
+    if name == "requests_per_s":
+        return "request rate"
+    return name.removesuffix("_tokens_per_s").replace("_", " ")
+
 
 def duration(seconds: float) -> str:
     """`4 s`, `1:05`, `2:03:04`."""

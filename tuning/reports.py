@@ -1,16 +1,18 @@
-"""The result of a task: what the terminal prints, what `--json` gives, what the API will serve."""
+"""The result of a task: what the terminal prints, what `--json` gives, what an export holds."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 
+from tuning.documents.experiment import experiment_detail
+from tuning.documents.task import ObjectiveDocument
 from tuning.domain.metrics import METRICS, Direction, latency_name
-from tuning.domain.objectives import MeasuredPoint, Objective, evaluate, metric_objective
+from tuning.domain.objectives import MeasuredPoint, Objective, metric_objective, values_of
 from tuning.domain.spec import TaskSpec
 from tuning.logs import log_path
 from tuning.models import Experiment, Task
@@ -68,13 +70,27 @@ def task_report(task: Task) -> TaskReport:
 
 def _row(experiment: Experiment, objective: Objective) -> ExperimentRow:
     points = [measurement.as_point() for measurement in experiment.measurements.all()]
-    names = dict.fromkeys((objective.metric, *HEADLINE_METRICS))
-    return ExperimentRow(experiment, {name: _reduced(points, name) for name in names})
+    return ExperimentRow(experiment, headline_metrics(points, objective))
 
 
-def _reduced(points: Sequence[MeasuredPoint], metric: str) -> float | None:
-    direction = METRICS[metric].direction or Direction.MINIMIZE
-    return evaluate(points, metric_objective(metric, direction), ()).value
+def headline_metrics(
+    points: Sequence[MeasuredPoint], objective: Objective
+) -> dict[str, float | None]:
+    """The objective's metric and `HEADLINE_METRICS`, each reduced over all load points."""
+    names = list(dict.fromkeys((objective.metric, *HEADLINE_METRICS)))
+    # A point has dozens of metrics, and each costs a median over its repeats.
+    few = [
+        replace(
+            point, metrics={name: point.metrics[name] for name in names if name in point.metrics}
+        )
+        for point in points
+    ]
+    return dict(zip(names, values_of(few, [_natural(name) for name in names]), strict=True))
+
+
+def _natural(metric: str) -> Objective:
+    """Improving the metric, whatever the task is after."""
+    return metric_objective(metric, METRICS[metric].direction or Direction.MINIMIZE)
 
 
 def as_document(report: TaskReport) -> dict[str, Any]:
@@ -85,48 +101,15 @@ def as_document(report: TaskReport) -> dict[str, Any]:
         "task_name": task.name,
         "status": task.status,
         "status_reason": task.status_reason,
-        "objective": {
-            "metric": report.spec.objective.metric,
-            "direction": report.spec.objective.direction.value,
-        },
+        "objective": ObjectiveDocument.model_validate(report.spec.objective).model_dump(
+            mode="json"
+        ),
         "best_experiment": None if report.best is None else report.best.number,
         "best_parameters": None if report.best is None else report.best.parameters,
         "best_command": None if report.best is None else report.best.command,
         "gain_over_baseline": report.gain_over_baseline,
-        "experiments": [_experiment_document(row.experiment) for row in report.rows],
-        "log_file": str(report.log_file),
-    }
-
-
-def _experiment_document(experiment: Experiment) -> dict[str, Any]:
-    failure = experiment.failure
-    return {
-        "number": experiment.number,
-        "is_baseline": experiment.is_baseline,
-        "status": experiment.status,
-        "parameters": experiment.parameters,
-        "objective_value": experiment.objective_value,
-        "score": experiment.score,
-        "slo_verdicts": experiment.slo_verdicts,
-        "failure": None
-        if failure is None
-        else {**failure.as_document(), "log_tail": experiment.log_tail},
-        "attempt": experiment.attempt,
-        "deploy_s": experiment.deploy_s,
-        "benchmark_s": experiment.benchmark_s,
-        "cleanup_s": experiment.cleanup_s,
-        "command": experiment.command,
-        "environment": experiment.environment,
-        "measurements": [
-            {
-                "scenario": measurement.scenario,
-                "concurrency": measurement.concurrency,
-                "repeat": measurement.repeat,
-                "num_requests": measurement.num_requests,
-                "num_failed_requests": measurement.num_failed_requests,
-                "duration_s": measurement.duration_s,
-                "metrics": measurement.metrics,
-            }
-            for measurement in experiment.measurements.all()
+        "experiments": [
+            experiment_detail(row.experiment).model_dump(mode="json") for row in report.rows
         ],
+        "log_file": str(report.log_file),
     }

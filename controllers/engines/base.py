@@ -50,6 +50,24 @@ class LocalCommand:
 
 
 @dataclass(frozen=True)
+class ContainerCommand:
+    """How to start an engine in a container.
+
+    `image` has its tag. `entrypoint` replaces the image's own program; None leaves that in place,
+    and `arguments` then begin with the program. `argv` is what runs in the end.
+    """
+
+    image: str
+    entrypoint: str | None
+    arguments: tuple[str, ...]
+
+    @property
+    def argv(self) -> tuple[str, ...]:
+        program = () if self.entrypoint is None else (self.entrypoint,)
+        return program + self.arguments
+
+
+@dataclass(frozen=True)
 class Symptom:
     """A failure told by a log line: the first line that `pattern` finds decides the kind."""
 
@@ -124,6 +142,15 @@ class Engine(ABC):
     """Answers 200 once the model is loaded; the same path for all engines so far."""
     reserved_flags: ClassVar[frozenset[str]]
     """Flags, without dashes, that the controller sets itself."""
+    gpu_flags: ClassVar[frozenset[str]] = frozenset()
+    """Flags, without dashes, that `gpus_needed` looks at."""
+    image: ClassVar[str]
+    """The engine's container image, without a tag."""
+    default_image_tag: ClassVar[str]
+    """Used where a task names no tag."""
+    shares_host_memory: ClassVar[bool] = False
+    """Whether its processes pass tensors through shared memory, of which a container has little
+    by itself."""
     extra_symptoms: ClassVar[tuple[Symptom, ...]] = ()
     """What only this engine says; looked for before `COMMON_SYMPTOMS`."""
 
@@ -156,12 +183,35 @@ class Engine(ABC):
         """
 
     @abstractmethod
+    def container_command(
+        self,
+        model: str,
+        served_model_name: str,
+        host: str,
+        port: int,
+        parameters: Mapping[str, FlagValue],
+        image_tag: str | None = None,
+    ) -> ContainerCommand:
+        """As `local_command`, with `model` as it is called inside the container.
+
+        Raises:
+            DeploymentError: `parameters` contain a flag that the controller sets itself.
+        """
+
+    @abstractmethod
     def missing(self) -> Failure | None:
         """Why this engine can't run on this host, or None when it can."""
 
     @abstractmethod
     def version(self) -> str | None:
         """The version that `local_command` would start, if it can be told within seconds."""
+
+    def gpus_needed(self, parameters: Mapping[str, FlagValue]) -> int:
+        """How many GPUs an engine with these flags takes; 0 for one that does without."""
+        return 0
+
+    def image_with_tag(self, tag: str | None) -> str:
+        return f"{self.image}:{tag or self.default_image_tag}"
 
     def classify_exit(self, log_lines: Sequence[str], exit_code: int | None) -> Failure:
         """Why an engine that stopped by itself did so.
@@ -212,6 +262,18 @@ def flag_arguments(parameters: Mapping[str, FlagValue]) -> list[str]:
         if value is not True:
             arguments.append(repr(value) if isinstance(value, float) else str(value))
     return arguments
+
+
+def count_of(parameters: Mapping[str, FlagValue], *names: str) -> int:
+    """The whole number that the first of the flags `names` is set to; 1, the usual default of a
+    degree of parallelism, where none is set to any."""
+    for name in names:
+        value = parameters.get(name)
+        if value is None or isinstance(value, bool):
+            continue
+        if str(value).isdecimal():
+            return max(1, int(value))
+    return 1
 
 
 def describe_exit(exit_code: int | None) -> str:

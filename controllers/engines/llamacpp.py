@@ -12,7 +12,14 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from controllers.engines.base import Engine, KnownFlag, LocalCommand, quoted, symptom
+from controllers.engines.base import (
+    ContainerCommand,
+    Engine,
+    KnownFlag,
+    LocalCommand,
+    quoted,
+    symptom,
+)
 from controllers.engines.llamacpp_flags import known_flags
 from controllers.engines.model_files import locate_gguf
 from tuning.domain.failures import Failure, FailureKind
@@ -32,6 +39,9 @@ class LlamaCpp(Engine):
     """`llama_server_binary` names the binary to use; without it, PATH is searched for one."""
 
     name = EngineName.LLAMACPP
+    # Nobody publishes an image under this name: it is built from the project's .devops directory.
+    image = "llama.cpp"
+    default_image_tag = "server"
     reserved_flags = frozenset(
         {"model", "m", "alias", "a", "host", "port", "hf-repo", "model-url", "docker-repo"}
     )
@@ -63,13 +73,26 @@ class LlamaCpp(Engine):
         parameters: Mapping[str, FlagValue],
     ) -> LocalCommand:
         flags = self.flags(parameters)
-        own = ["--model", model, "--alias", served_model_name, "--host", host, "--port", str(port)]
+        own = _own_arguments(model, served_model_name, host, port)
         binary = self._binary()
         if binary is not None:
             return LocalCommand((binary, *own, *flags), _ENVIRONMENT)
         # Run from the project's root, so that a user can copy the command and run it there too.
         program = (sys.executable, "-m", EMBEDDED_SERVER)
         return LocalCommand((*program, *own, *flags), _ENVIRONMENT, cwd=PROJECT_ROOT)
+
+    def container_command(
+        self,
+        model: str,
+        served_model_name: str,
+        host: str,
+        port: int,
+        parameters: Mapping[str, FlagValue],
+        image_tag: str | None = None,
+    ) -> ContainerCommand:
+        own = _own_arguments(model, served_model_name, host, port)
+        arguments = (*own, *self.flags(parameters))
+        return ContainerCommand(self.image_with_tag(image_tag), "/app/llama-server", arguments)
 
     def missing(self) -> Failure | None:
         if self._configured_binary and not self._binary():
@@ -105,6 +128,11 @@ class LlamaCpp(Engine):
 
     def _binary(self) -> str | None:
         return shutil.which(self._configured_binary or "llama-server")
+
+
+def _own_arguments(model: str, served_model_name: str, host: str, port: int) -> tuple[str, ...]:
+    named = ("--model", model, "--alias", served_model_name)
+    return (*named, "--host", host, "--port", str(port))
 
 
 @functools.cache

@@ -7,7 +7,14 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from controllers.engines.base import Engine, KnownFlag, LocalCommand, symptom
+from controllers.engines.base import (
+    ContainerCommand,
+    Engine,
+    KnownFlag,
+    LocalCommand,
+    count_of,
+    symptom,
+)
 from controllers.engines.model_files import locate_directory_or_hub_id
 from controllers.engines.python_package import by_name, installed_version
 from tuning.domain.failures import Failure, FailureKind
@@ -17,6 +24,11 @@ from tuning.domain.names import EngineName, FlagValue
 _KNOWN_FLAGS = by_name(
     KnownFlag("tp-size", "GPUs that share each layer of the model", "1"),
     KnownFlag("dp-size", "copies of the model behind one address", "1"),
+    KnownFlag(
+        "enable-dp-attention",
+        "the dp-size groups share the GPUs of tp-size: attention is split by requests",
+        "off",
+    ),
     KnownFlag("pp-size", "groups of GPUs that share the layers among them", "1"),
     KnownFlag(
         "mem-fraction-static",
@@ -55,10 +67,20 @@ _KNOWN_FLAGS = by_name(
 )
 
 
+_TP = ("tp-size", "tensor-parallel-size")
+_PP = ("pp-size", "pipeline-parallel-size")
+_DP = ("dp-size", "data-parallel-size")
+_DP_ATTENTION = "enable-dp-attention"
+
+
 class Sglang(Engine):
     """Serves what SGLang takes: a model directory or a hub id."""
 
     name = EngineName.SGLANG
+    image = "lmsysorg/sglang"
+    default_image_tag = "latest"
+    shares_host_memory = True
+    gpu_flags = frozenset({*_TP, *_PP, *_DP, _DP_ATTENTION})
     reserved_flags = frozenset({"model-path", "model", "served-model-name", "host", "port"})
     extra_symptoms = (
         symptom(
@@ -83,9 +105,27 @@ class Sglang(Engine):
         port: int,
         parameters: Mapping[str, FlagValue],
     ) -> LocalCommand:
-        program = (sys.executable, "-m", "sglang.launch_server", "--model-path", model)
-        own = ["--served-model-name", served_model_name, "--host", host, "--port", str(port)]
-        return LocalCommand((*program, *own, *self.flags(parameters)))
+        own = _own_arguments(model, served_model_name, host, port)
+        return LocalCommand((sys.executable, *own, *self.flags(parameters)))
+
+    def container_command(
+        self,
+        model: str,
+        served_model_name: str,
+        host: str,
+        port: int,
+        parameters: Mapping[str, FlagValue],
+        image_tag: str | None = None,
+    ) -> ContainerCommand:
+        own = _own_arguments(model, served_model_name, host, port)
+        arguments = ("python3", *own, *self.flags(parameters))
+        return ContainerCommand(self.image_with_tag(image_tag), None, arguments)
+
+    def gpus_needed(self, parameters: Mapping[str, FlagValue]) -> int:
+        """Data-parallel copies have their own GPUs, unless only attention is data-parallel."""
+        one_copy = count_of(parameters, *_TP) * count_of(parameters, *_PP)
+        shared = parameters.get(_DP_ATTENTION) is True
+        return one_copy if shared else one_copy * count_of(parameters, *_DP)
 
     def missing(self) -> Failure | None:
         if importlib.util.find_spec("sglang"):
@@ -96,3 +136,8 @@ class Sglang(Engine):
 
     def version(self) -> str | None:
         return installed_version("sglang")
+
+
+def _own_arguments(model: str, served_model_name: str, host: str, port: int) -> tuple[str, ...]:
+    module = ("-m", "sglang.launch_server", "--model-path", model)
+    return (*module, "--served-model-name", served_model_name, "--host", host, "--port", str(port))

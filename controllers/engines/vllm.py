@@ -6,12 +6,21 @@ command `vllm` then has to be on PATH.
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from controllers.engines.base import Engine, KnownFlag, LocalCommand, quoted, symptom
+from controllers.engines.base import (
+    ContainerCommand,
+    Engine,
+    KnownFlag,
+    LocalCommand,
+    count_of,
+    quoted,
+    symptom,
+)
 from controllers.engines.model_files import locate_directory_or_hub_id
 from controllers.engines.python_package import by_name, script
 from tuning.domain.failures import Failure, FailureKind
@@ -93,6 +102,10 @@ class Vllm(Engine):
     """Serves what `vllm serve` takes: a model directory or a hub id."""
 
     name = EngineName.VLLM
+    image = "vllm/vllm-openai"
+    default_image_tag = "latest"
+    shares_host_memory = True
+    gpu_flags = frozenset({"tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"})
     reserved_flags = frozenset({"model", "served-model-name", "host", "port", "uds"})
     extra_symptoms = (
         symptom(
@@ -141,9 +154,23 @@ class Vllm(Engine):
         port: int,
         parameters: Mapping[str, FlagValue],
     ) -> LocalCommand:
-        own = ["--served-model-name", served_model_name, "--host", host, "--port", str(port)]
         program = script("vllm") or "vllm"
-        return LocalCommand((program, "serve", model, *own, *self.flags(parameters)))
+        own = _own_arguments(model, served_model_name, host, port)
+        return LocalCommand((program, *own, *self.flags(parameters)))
+
+    def container_command(
+        self,
+        model: str,
+        served_model_name: str,
+        host: str,
+        port: int,
+        parameters: Mapping[str, FlagValue],
+        image_tag: str | None = None,
+    ) -> ContainerCommand:
+        # The image's own program differs by version: `vllm serve`, or the module behind it.
+        own = _own_arguments(model, served_model_name, host, port)
+        arguments = (*own, *self.flags(parameters))
+        return ContainerCommand(self.image_with_tag(image_tag), "vllm", arguments)
 
     def missing(self) -> Failure | None:
         if script("vllm"):
@@ -158,6 +185,10 @@ class Vllm(Engine):
         program = script("vllm")
         return _version_beside(program) if program else None
 
+    def gpus_needed(self, parameters: Mapping[str, FlagValue]) -> int:
+        """Each copy of the model has its own GPUs: the degrees of parallelism are multiplied."""
+        return math.prod(count_of(parameters, name) for name in self.gpu_flags)
+
     def classify_exit(self, log_lines: Sequence[str], exit_code: int | None) -> Failure:
         return super().classify_exit(_plain(log_lines), exit_code)
 
@@ -167,6 +198,11 @@ class Vllm(Engine):
             if _CAUSE.search(line):
                 return quoted(line)
         return super().telling_line(log_lines)
+
+
+def _own_arguments(model: str, served_model_name: str, host: str, port: int) -> tuple[str, ...]:
+    named = ("--served-model-name", served_model_name)
+    return ("serve", model, *named, "--host", host, "--port", str(port))
 
 
 def _plain(log_lines: Sequence[str]) -> list[str]:

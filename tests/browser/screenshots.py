@@ -6,16 +6,21 @@ They go to screenshots/ and are there to be looked at; nothing compares them.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+import django
 from playwright.sync_api import Browser
 
-from tests.browser.addresses import PAGES
-from tests.browser.chromium import DESKTOP, PHONE, running_chromium, sign_in
-from tests.seeding import PASSWORD
-from tests.services import Installation, running_redis
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.settings")
+django.setup()
+
+from tests.browser.addresses import PAGES  # noqa: E402
+from tests.browser.chromium import DESKTOP, PHONE, running_chromium, sign_in  # noqa: E402
+from tests.seeding import PASSWORD  # noqa: E402
+from tests.services import Installation, running_redis  # noqa: E402
 
 LOOKS: Mapping[str, tuple[Mapping[str, int], str]] = {
     "light": (DESKTOP, "light"),

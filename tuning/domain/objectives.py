@@ -111,6 +111,14 @@ def evaluate(
     )
 
 
+def values_of(
+    points: Sequence[MeasuredPoint], objectives: Sequence[Objective]
+) -> list[float | None]:
+    """The value that `evaluate` gives for each objective, with the repeats reduced only once."""
+    load_points = _reduce_repeats(points)
+    return [_reduce_load_points(load_points, objective) for objective in objectives]
+
+
 def best_of(
     candidates: Iterable[tuple[Key, Evaluation | None]], objective: Objective
 ) -> Key | None:

@@ -41,6 +41,9 @@ class Fixed:
     def values(self) -> Iterator[FlagValue]:
         yield self.value
 
+    def value_at(self, index: int) -> FlagValue:
+        return self.value
+
     def sample(self, rng: Random) -> FlagValue:
         return self.value
 
@@ -60,6 +63,9 @@ class Choices:
 
     def values(self) -> Iterator[FlagValue]:
         yield from self.options
+
+    def value_at(self, index: int) -> FlagValue:
+        return self.options[index]
 
     def sample(self, rng: Random) -> FlagValue:
         return rng.choice(self.options)
@@ -97,6 +103,9 @@ class IntRange:
             yield from self._doublings()
         else:
             yield from range(self.low, self.high + 1, self.step or 1)
+
+    def value_at(self, index: int) -> int:
+        return self._doublings()[index] if self._doubles else self.low + index * (self.step or 1)
 
     def sample(self, rng: Random) -> int:
         if self._doubles:
@@ -152,26 +161,27 @@ class FloatRange:
         count = self.cardinality
         if count is None:
             raise ValueError(f"The range {self.low} to {self.high} is continuous: give it a step.")
-        return (self._at(index) for index in range(count))
+        return (self.value_at(index) for index in range(count))
 
     def sample(self, rng: Random) -> float:
         drawn = self._draw(rng)
         if self.step is None:
             return drawn
         steps = round((drawn - self.low) / self.step)
-        return self._at(min(max(steps, 0), (self.cardinality or 1) - 1))
+        return self.value_at(min(max(steps, 0), (self.cardinality or 1) - 1))
 
     def contains(self, value: FlagValue) -> bool:
         if type(value) is not float or not self.low <= value <= self.high:
             return False
-        return self.step is None or self._at(round((value - self.low) / self.step)) == value
+        return self.step is None or self.value_at(round((value - self.low) / self.step)) == value
 
     def _draw(self, rng: Random) -> float:
         if self.log:
             return _log_uniform(rng, self.low, self.high)
         return min(max(rng.uniform(self.low, self.high), self.low), self.high)
 
-    def _at(self, index: int) -> float:
+    def value_at(self, index: int) -> float:
+        """The value at a place of `values`, without listing them; the range needs a step."""
         return float(_decimal(self.low) + index * _decimal(self.step or 0.0))
 
 

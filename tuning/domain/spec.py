@@ -80,7 +80,8 @@ def _in_a_list(value: object) -> object:
 def _some_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     if not values:
         raise ValueError("must have at least one entry")
-    repeated = [index for index, value in enumerate(values) if values.index(value) < index]
+    places: dict[Any, int] = {}
+    repeated = [index for index, one in enumerate(values) if places.setdefault(one, index) < index]
     if repeated:
         raise InvalidSection(
             Problem((index,), "is there twice; keep one", shown(values[index]))

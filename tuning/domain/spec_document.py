@@ -16,7 +16,7 @@ _LARGEST_INTEGER = 2**63 - 1
 _LONGEST_INTEGER = 1_000
 
 
-class _Object(dict[str, Any]):
+class WrittenObject(dict[str, Any]):
     """A JSON object that remembers which of its keys were written twice."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
@@ -70,7 +70,7 @@ def _parse(document: str | bytes) -> Any:
         raise InvalidTask([Problem((), f"The file is larger than {MAX_BYTES:,} bytes")])
     try:
         text = document.decode("utf-8-sig") if isinstance(document, bytes) else document
-        return json.loads(text, object_pairs_hook=_Object, parse_int=_integer)
+        return json.loads(text, object_pairs_hook=WrittenObject, parse_int=whole_number)
     except UnicodeDecodeError as error:
         raise InvalidTask([Problem((), f"The file is not UTF-8 (byte {error.start})")]) from None
     except json.JSONDecodeError as error:
@@ -80,7 +80,7 @@ def _parse(document: str | bytes) -> Any:
         raise InvalidTask([_too_deep()]) from None
 
 
-def _integer(digits: str) -> int | float:
+def whole_number(digits: str) -> int | float:
     """Python refuses to read very long integers; as infinity they are reported with their place."""
     return int(digits) if len(digits) < _LONGEST_INTEGER else math.inf
 

@@ -18,6 +18,7 @@ LOOK_EVERY_S = 2.0
 """Longest time between two looks. A ring that got lost costs this much delay and nothing else."""
 
 RETRY_S = 0.5
+CANCEL_AGAIN_S = 0.2
 
 
 class Bell:
@@ -48,11 +49,7 @@ class Bell:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
-        # redis-py may report a cancelled read as one that timed out: the flag ends the loop then.
-        self._is_open = False
-        for listener in self._listeners:
-            listener.cancel()
-        await asyncio.gather(*self._listeners, return_exceptions=True)
+        await self._end_listeners()
         layer = get_channel_layer()
         if layer is not None:
             with contextlib.suppress(*UNHEARD):
@@ -61,8 +58,22 @@ class Bell:
     async def wait(self) -> None:
         """Until somebody rings, or `LOOK_EVERY_S`. Rings since the last call count as one."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._rung.wait(), LOOK_EVERY_S)
+            # Python 3.11's `wait_for` would swallow a cancellation that comes with a ring, and
+            # the page of a client that went away would be fed for ever.
+            async with asyncio.timeout(LOOK_EVERY_S):
+                await self._rung.wait()
         self._rung.clear()
+
+    async def _end_listeners(self) -> None:
+        """A read of the layer may report its cancellation as a timeout, or swallow it together
+        with a message and go on reading. The flag ends the loop then, or the next cancellation."""
+        self._is_open = False
+        listening = set(self._listeners)
+        while listening:
+            for listener in listening:
+                listener.cancel()
+            _, listening = await asyncio.wait(listening, timeout=CANCEL_AGAIN_S)
+        await asyncio.gather(*self._listeners, return_exceptions=True)
 
     async def _hear(self, layer: BaseChannelLayer) -> None:
         while self._is_open:

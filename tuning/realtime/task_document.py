@@ -1,12 +1,12 @@
-"""A task as one JSON document: what a live page shows of it."""
+"""A task as a live page shows it, read again and again."""
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
-from tuning.models import Experiment, Task
-from tuning.progress import TaskProgress, read_progress
+from tuning.documents.task import live_task
+from tuning.models import Task
+from tuning.progress import read_progress
 
 
 class TaskDocuments:
@@ -17,22 +17,7 @@ class TaskDocuments:
 
     def read(self, task: Task) -> dict[str, Any]:
         """The document of this moment. One query for all experiments."""
-        progress = read_progress(task, self._spec)
-        objective = self._spec.objective
-        return {
-            "task_id": task.pk,
-            "name": task.name,
-            "status": task.status,
-            "is_terminal": task.state.is_terminal,
-            "status_reason": task.status_reason,
-            "cancel_requested": task.cancel_requested_at is not None,
-            "created_at": _moment(task.created_at),
-            "started_at": _moment(task.started_at),
-            "finished_at": _moment(task.finished_at),
-            "objective": {"metric": objective.metric, "direction": objective.direction.value},
-            "progress": _progress(progress),
-            "experiments": [_experiment(one) for one in progress.experiments],
-        }
+        return live_task(task, read_progress(task, self._spec)).model_dump(mode="json")
 
 
 def says_the_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
@@ -42,44 +27,3 @@ def says_the_same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 def _without_eta(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "progress": {**document["progress"], "eta_s": None}}
-
-
-def _progress(progress: TaskProgress) -> dict[str, Any]:
-    best, running = progress.best, progress.running
-    return {
-        "finished": progress.finished,
-        "total": progress.total,
-        "eta_s": None if progress.eta_s is None else round(progress.eta_s, 1),
-        "running": None if running is None else running.number,
-        "best": None
-        if best is None
-        else {
-            "number": best.number,
-            "objective_value": best.objective_value,
-            "parameters": best.parameters,
-        },
-        "gain_over_baseline": progress.gain_over_baseline,
-    }
-
-
-def _experiment(experiment: Experiment) -> dict[str, Any]:
-    failure = experiment.failure
-    return {
-        "number": experiment.number,
-        "is_baseline": experiment.is_baseline,
-        "status": experiment.status,
-        "attempt": experiment.attempt,
-        "parameters": experiment.parameters,
-        "objective_value": experiment.objective_value,
-        "score": experiment.score,
-        "failure": None if failure is None else failure.as_document(),
-        "started_at": _moment(experiment.started_at),
-        "finished_at": _moment(experiment.finished_at),
-        "deploy_s": experiment.deploy_s,
-        "benchmark_s": experiment.benchmark_s,
-        "cleanup_s": experiment.cleanup_s,
-    }
-
-
-def _moment(when: datetime | None) -> str | None:
-    return None if when is None else when.isoformat()

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import httpx
 from django.conf import settings
 
+from controllers.docker_engine import docker_address
 from controllers.engines.catalogue import engine
 from tuning.domain.names import EngineName
 from tuning.system.check import TIME_LIMIT_S, Finding, Probe, missing, ok, warning
@@ -95,18 +96,6 @@ def kubernetes() -> Finding:
     return warning(
         f"not configured{where}", "Only OME mode needs a cluster; that mode comes later."
     )
-
-
-def docker_address() -> str | None:
-    """DOCKER_HOST, else the first socket that is there: Docker's own, rootless, Docker Desktop."""
-    given = os.environ.get("DOCKER_HOST")
-    if given:
-        return given
-    sockets = [Path("/var/run/docker.sock"), Path.home() / ".docker" / "run" / "docker.sock"]
-    runtime_dir = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime_dir:
-        sockets.append(Path(runtime_dir) / "docker.sock")
-    return next((f"unix://{path}" for path in sockets if path.is_socket()), None)
 
 
 def _docker_version(address: str) -> dict[str, str]:

@@ -39,6 +39,12 @@ def metric(value: float | None, name: str) -> str:
 
 
 @register.filter
+def label(name: str) -> str:
+    """`{{ "ttft_p99_s"|label }}`: what a metric is called, `TTFT p99`."""
+    return formatting.metric_label(name)
+
+
+@register.filter
 def significant(value: float | None) -> str:
     return NOTHING if value is None else formatting.significant(value)
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import shlex
 
-from django.db.models import Avg, F
 from rich.console import Console
 
 from controllers.base import Controller, DeploymentIdentity
 from tuning import formatting as formatted
-from tuning.domain.lifecycle import ExperimentStatus
-from tuning.domain.planning import estimate_experiment_s, plan
+from tuning.domain.planning import plan
 from tuning.domain.spec import TaskSpec
-from tuning.models import Experiment
+from tuning.estimates import estimated_experiment_s
 from tuning.orchestrator.plan import deployment_request
 from tuning.terminal.console import print_plain
 
@@ -63,17 +61,3 @@ def print_plan(console: Console, document: dict[str, object]) -> None:
         f"({formatted.duration(one)} each, {document['estimate_basis']}). "
         "Nothing was launched or stored.",
     )
-
-
-def estimated_experiment_s(spec: TaskSpec) -> tuple[float, str]:
-    """Seconds of one experiment, and what that is based on."""
-    document = spec.to_document()
-    earlier = Experiment.objects.filter(
-        status=ExperimentStatus.SUCCESS.value,
-        task__spec__base_runtime=document["base_runtime"],
-        task__spec__model=document["model"],
-        task__spec__benchmark=document["benchmark"],
-    ).aggregate(mean=Avg(F("finished_at") - F("started_at")))["mean"]
-    if earlier is not None:
-        return earlier.total_seconds(), "measured by earlier experiments with the same traffic"
-    return estimate_experiment_s(spec), "by rules of thumb; nothing like it was measured yet"

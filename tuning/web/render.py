@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django_htmx.http import HttpResponseClientRedirect
 from django_htmx.middleware import HtmxDetails
 
 from tuning.web.access import Request
+
+
+class SeeOther(HttpResponseRedirect):
+    """Whatever the method was, the next page is fetched with GET."""
+
+    status_code = 303
 
 
 def respond(
@@ -44,6 +50,4 @@ def go_to(request: Request, address: str) -> HttpResponse:
     """Lead the browser to another page, from a form as well as from an htmx request."""
     if request.htmx:
         return HttpResponseClientRedirect(address)
-    response = HttpResponse(status=303)
-    response["Location"] = address
-    return response
+    return SeeOther(address)

@@ -35,6 +35,7 @@ urlpatterns = [
     path("tasks/<int:task_id>/export/<str:kind>/", exports.export, name="task-export"),
     path("tasks/<int:task_id>/logs/", logs.task_log, name="task-log"),
     path("tasks/<int:task_id>/logs/download/", logs.download, name="task-log-download"),
+    path("tasks/<int:task_id>/logs/lines/", logs.lines, name="task-log-lines"),
     path("experiments/<int:experiment_id>/", experiments.experiment_page, name="experiment"),
     path("experiments/<int:experiment_id>/raw/", experiments.raw_results, name="experiment-raw"),
     path("compare/", compare.compare, name="compare"),

@@ -1,0 +1,22 @@
+"""The charts of a task: pure functions from what was read to what is drawn."""
+
+from tuning.web.charts.chart import Chart
+from tuning.web.charts.history import history_chart
+from tuning.web.charts.parameters import importance_chart, parallel_chart
+from tuning.web.charts.reading import TaskResults, read_results
+from tuning.web.charts.timeline import timeline_chart
+from tuning.web.charts.tradeoffs import curves_chart, pareto_chart
+
+__all__ = ["Chart", "TaskResults", "charts_of", "read_results"]
+
+
+def charts_of(results: TaskResults) -> list[Chart]:
+    """All six, in the order of the page."""
+    return [
+        history_chart(results),
+        curves_chart(results),
+        pareto_chart(results),
+        parallel_chart(results),
+        importance_chart(results),
+        timeline_chart(results),
+    ]

@@ -1,0 +1,152 @@
+"""What the form asks for: its fields and rows, and where each stands in a task document."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from tuning.domain.names import DeploymentMode, EngineName
+from tuning.domain.objectives import NAMED_OBJECTIVES
+from tuning.domain.spec import SearchStrategy, TaskSpec
+
+ANY_METRIC = "metric"
+"""The choice of the objective that means "the metric and direction below"."""
+
+
+class Kind(StrEnum):
+    """How a field's text becomes a JSON value."""
+
+    TEXT = "text"
+    LINES = "lines"
+    NUMBER = "number"
+    NUMBERS = "numbers"
+    JSON = "json"
+    SWITCH = "switch"
+    CHOICE = "choice"
+
+
+@dataclass(frozen=True)
+class Field:
+    """A single input. `path` is its place in the task document and its name in the form.
+
+    `modes` are the deployment modes in which it matters; none means all.
+    """
+
+    path: str
+    label: str
+    kind: Kind
+    options: tuple[tuple[str, str], ...] = ()
+    modes: tuple[DeploymentMode, ...] = ()
+    help_text: str = ""
+
+    @property
+    def location(self) -> tuple[str, ...]:
+        return tuple(self.path.split("."))
+
+    @property
+    def slot(self) -> str:
+        return self.path.replace(".", "-")
+
+    @property
+    def help(self) -> str:
+        return self.help_text or (spec_field(self.path).description or "")
+
+    @property
+    def default(self) -> Any:
+        """As it would stand in a task file; None where there is none."""
+        value = spec_field(self.path).get_default(call_default_factory=True)
+        return list(value) if isinstance(value, tuple) else value
+
+
+def spec_field(path: str) -> FieldInfo:
+    model: Any = TaskSpec
+    *sections, name = path.split(".")
+    for section in sections:
+        model = model.model_fields[section].annotation
+    field: FieldInfo = model.model_fields[name]
+    return field
+
+
+def _same(names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, name) for name in names)
+
+
+_ENGINES = (
+    (EngineName.LLAMACPP.value, "llama.cpp"),
+    (EngineName.VLLM.value, "vLLM"),
+    (EngineName.SGLANG.value, "SGLang"),
+)
+_MODES = (
+    (DeploymentMode.LOCAL.value, "local (process)"),
+    (DeploymentMode.DOCKER.value, "docker (container)"),
+    (DeploymentMode.OME.value, "ome (cluster)"),
+)
+_STRATEGIES = (
+    (SearchStrategy.GRID_SEARCH.value, "grid search"),
+    (SearchStrategy.RANDOM.value, "random"),
+)
+_IN_CONTAINERS = (DeploymentMode.DOCKER, DeploymentMode.OME)
+
+BASICS = (
+    Field("task_name", "Name", Kind.TEXT),
+    Field(
+        "base_runtime", "Engine", Kind.CHOICE, _ENGINES, help_text="The inference server to tune."
+    ),
+    Field("deployment_mode", "Deployment mode", Kind.CHOICE, _MODES),
+    Field("model.id_or_path", "Model", Kind.TEXT),
+    Field("benchmark.model_name", "Served name", Kind.TEXT),
+    Field("benchmark.model_tokenizer", "Tokenizer", Kind.TEXT),
+    Field("runtime_image_tag", "Image tag", Kind.TEXT, modes=_IN_CONTAINERS),
+    Field("model.namespace", "Namespace", Kind.TEXT, modes=(DeploymentMode.OME,)),
+)
+DESCRIPTION = (Field("description", "Description", Kind.LINES),)
+OPTIMIZATION = (
+    Field("optimization.strategy", "Strategy", Kind.CHOICE, _STRATEGIES),
+    Field("optimization.max_iterations", "At most (configurations)", Kind.NUMBER),
+    Field("optimization.timeout_per_iteration", "Timeout of a phase (s)", Kind.NUMBER),
+    Field("optimization.seed", "Seed", Kind.NUMBER),
+    Field("optimization.baseline", "Measure a baseline first", Kind.SWITCH),
+)
+BENCHMARK = (
+    Field(
+        "benchmark.num_concurrency",
+        "Concurrencies",
+        Kind.NUMBERS,
+        help_text="Requests under way at the same time, such as 1, 4, 16. Every scenario is "
+        "measured at each.",
+    ),
+    Field("benchmark.max_requests_per_iteration", "Requests per load point", Kind.NUMBER),
+    Field("benchmark.max_time_per_iteration", "Minutes per load point", Kind.NUMBER),
+    Field("benchmark.warmup", "Warm-up requests", Kind.NUMBER),
+    Field("benchmark.repeats", "Repeats", Kind.NUMBER),
+)
+REQUESTS = (Field("benchmark.additional_params", "Fields added to each request (JSON)", Kind.JSON),)
+FIELDS = (*BASICS, *DESCRIPTION, *OPTIMIZATION, *BENCHMARK, *REQUESTS)
+
+OBJECTIVE = ("optimization", "objective")
+OBJECTIVE_SLOT = "optimization-objective"
+OBJECTIVE_PARTS = ("metric", "direction")
+OBJECTIVE_NAMES = (
+    "optimization.objective",
+    *(f"optimization.objective.{part}" for part in OBJECTIVE_PARTS),
+)
+"""Three inputs for one value: a name, or a metric with a direction."""
+OBJECTIVE_OPTIONS = (*_same(tuple(NAMED_OBJECTIVES)), (ANY_METRIC, "another metric …"))
+DIRECTION_OPTIONS = _same(("minimize", "maximize"))
+HARDNESS_OPTIONS = (("hard", "hard: never wins"), ("soft", "soft: a penalty"))
+
+SINGLE_NAMES = (*(field.path for field in FIELDS), *OBJECTIVE_NAMES)
+
+ROWS: Mapping[str, tuple[str, ...]] = {
+    "parameters": ("name", "values"),
+    "constraints": ("text",),
+    "slo": ("metric", "max", "min", "hard", "weight", "fail_ratio", "steepness"),
+    "scenarios": ("text",),
+}
+"""The inputs of each group of rows. In the form they are called `parameters-name` and so on."""
+
+SLO_NUMBERS = ("max", "min", "weight", "fail_ratio", "steepness")
