@@ -19,7 +19,8 @@ demo: install
 
 test: install-dev browser
 	$(BIN)/python manage.py sample_model
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+	$(BIN)/python -m pytest -m slow
 
 # The browser tests drive Debian's chromium; without one they are skipped.
 browser:

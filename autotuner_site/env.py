@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -59,6 +60,37 @@ def port_range(name: str, default: tuple[int, int]) -> tuple[int, int]:
             f"{name}={value!r} is not a port range: from 1024 to 65535, the smaller one first."
         )
     return ports
+
+
+def one_of(name: str, choices: Sequence[str]) -> str:
+    """One of some words; the first where none is given."""
+    value = text(name) or choices[0]
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name}={value!r} is none of {', '.join(choices)}.")
+    return value
+
+
+def card_indices(name: str) -> tuple[int, ...] | None:
+    """Indices as `0,1,4`, or `none`; None where nothing is given."""
+    value = text(name)
+    if not value:
+        return None
+    parts = [] if value == "none" else [part.strip() for part in value.split(",")]
+    if not all(part.isascii() and part.isdigit() for part in parts):
+        raise ImproperlyConfigured(f"{name}={value!r} is no list of cards: write 0,1 or none.")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def ulimits(name: str) -> dict[str, int]:
+    """Limits as `memlock=-1,stack=67108864`; none where nothing is given."""
+    limits: dict[str, int] = {}
+    for part in names(name, []):
+        limit, equals, value = part.partition("=")
+        digits = value.removeprefix("-")
+        if not (equals and limit and digits.isascii() and digits.isdigit()):
+            raise ImproperlyConfigured(f"{name}: {part!r} is no limit: write memlock=-1.")
+        limits[limit] = int(value)
+    return limits
 
 
 def names(name: str, default: list[str]) -> list[str]:

@@ -132,14 +132,28 @@ DATABASES = {"default": _database()}
 
 AUTOTUNER_INSTANCE = env.instance_name(DATA_DIR)
 AUTOTUNER_MODEL_PATH = Path(env.text("AUTOTUNER_MODEL_PATH", str(DATA_DIR / "models"))).expanduser()
+# Containers are given models of this directory only.
+DOCKER_MODEL_PATH = Path(env.text("DOCKER_MODEL_PATH", str(AUTOTUNER_MODEL_PATH))).expanduser()
 AUTOTUNER_LOG_DIR = DATA_DIR / "logs"
 AUTOTUNER_RESULTS_DIR = DATA_DIR / "results"
 AUTOTUNER_RUNTIME_DIR = DATA_DIR / "engines"
 AUTOTUNER_TOKENIZER_DIR = DATA_DIR / "tokenizers"
 AUTOTUNER_PORT_RANGE = env.port_range("AUTOTUNER_PORT_RANGE", default=(8000, 8100))
 AUTOTUNER_LLAMA_SERVER = env.text("AUTOTUNER_LLAMA_SERVER") or None
+AUTOTUNER_ALLOWED_FLAGS = tuple(env.names("AUTOTUNER_ALLOWED_FLAGS", []))
 AUTOTUNER_BENCHMARK_API_KEY = env.text("AUTOTUNER_BENCHMARK_API_KEY") or None
 AUTOTUNER_LOG_RETENTION_DAYS = env.integer("AUTOTUNER_LOG_RETENTION_DAYS", 30, at_least=1)
+
+# None: all that the driver tells of.
+AUTOTUNER_GPUS = env.card_indices("AUTOTUNER_GPUS")
+# The arguments of controllers.container_plan.ContainerLimits.
+AUTOTUNER_DOCKER_LIMITS: dict[str, Any] = {
+    "memory_mib": env.integer("AUTOTUNER_DOCKER_MEMORY_MIB", 0, at_least=6) or None,
+    "pids": env.integer("AUTOTUNER_DOCKER_PIDS", 4096, at_least=1),
+    "shm_mib": env.integer("AUTOTUNER_DOCKER_SHM_MIB", 16 * 1024, at_least=1),
+    "ipc": env.one_of("AUTOTUNER_DOCKER_IPC", ("private", "shareable", "host")),
+    "ulimits": env.ulimits("AUTOTUNER_DOCKER_ULIMITS"),
+}
 
 AUTOTUNER_MAX_RUNNING_TASKS = env.integer("AUTOTUNER_MAX_RUNNING_TASKS", 5, at_least=1)
 AUTOTUNER_TASK_TIME_LIMIT_S = env.integer("AUTOTUNER_TASK_TIME_LIMIT_S", 2 * 3600, at_least=1)

@@ -3,7 +3,7 @@
 A `Controller` is where an engine runs, a `Benchmark` is how it is measured. Neither knows of
 tasks in a database: they get values and hand back values. No method here waits for an engine or
 for a benchmark to get on; the orchestrator asks again, so that one loop holds every deadline and
-every cancellation.
+every cancellation. Where something else has to be waited for, that loop's tick comes along.
 """
 
 from __future__ import annotations
@@ -19,6 +19,13 @@ from tuning.domain.names import EngineName, FlagValue, LogSource
 
 LogSink = Callable[[LogSource, str], None]
 """Takes one line without its newline. Called from several threads."""
+
+Tick = Callable[[], None]
+"""Called about twice a second in a long wait. What it raises ends the wait."""
+
+
+def no_tick() -> None:
+    """Nothing ends the wait."""
 
 
 class DeploymentError(Exception):
@@ -75,8 +82,9 @@ class DeploymentRequest:
     """One engine to launch.
 
     `model` is a path or a hub id, as the task names it. `parameters` are the engine's own flags
-    without their dashes. `served_model_name` is what clients put into a request's `model`. `gpus`
-    are the indices of the cards that are leased to the experiment.
+    without their dashes. `served_model_name` is what clients put into a request's `model`.
+    `runtime_image` takes the place of the engine's own image and has no tag. `gpus` are the indices
+    of the cards that are leased to the experiment.
     """
 
     identity: DeploymentIdentity
@@ -84,6 +92,7 @@ class DeploymentRequest:
     model: str
     served_model_name: str
     parameters: Mapping[str, FlagValue]
+    runtime_image: str | None = None
     runtime_image_tag: str | None = None
     namespace: str | None = None
     gpus: tuple[int, ...] = ()
@@ -125,13 +134,17 @@ class Controller(Protocol):
         """What stands in the way of any deployment like this one (model, engine), or None."""
         ...
 
-    def deploy(self, request: DeploymentRequest, log: LogSink) -> Deployment:
+    def deploy(
+        self, request: DeploymentRequest, log: LogSink, tick: Tick = no_tick
+    ) -> Deployment:
         """Launch the engine and return at once; its output goes to `log` line by line.
 
         Deploying an identity that is already there replaces what an earlier crash left behind.
+        Only an image that has to be pulled first is waited for; `tick` is called meanwhile.
 
         Raises:
-            DeploymentError: nothing was launched and nothing is left behind.
+            DeploymentError: nothing was launched and nothing is left behind; the same holds for
+                whatever `tick` raises.
         """
         ...
 
@@ -218,6 +231,33 @@ class PointResult:
     num_failed_requests: int
     duration_s: float
     raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class HostCards:
+    """The GPUs of one host at this moment, by index.
+
+    `in_use` are those with memory taken, whosever it is.
+    """
+
+    host: str
+    present: tuple[int, ...] = ()
+    in_use: frozenset[int] = frozenset()
+
+
+class GpuWatch(Protocol):
+    """Some cards, looked at from now until `stop`."""
+
+    def metrics_of_last(self, duration_s: float) -> Mapping[str, float]:
+        """What they did in the last seconds, by names of `tuning.domain.metrics`.
+
+        Without what the cards don't tell.
+        """
+        ...
+
+    def stop(self) -> None:
+        """Look no more. Calling it twice is no error."""
+        ...
 
 
 class BenchmarkRun(Protocol):

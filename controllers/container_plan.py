@@ -7,14 +7,14 @@ variables for the caches.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from controllers.base import DeploymentError, DeploymentRequest
+from controllers.base import DeploymentError, DeploymentIdentity, DeploymentRequest
 from controllers.engines.base import ContainerCommand, Engine
-from controllers.engines.model_files import locate_directory_or_hub_id
 from tuning.domain.failures import FailureKind
 
 ENGINE_PORT = 8000
@@ -41,6 +41,9 @@ _PASSED_ON = ("HF_ENDPOINT", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "FTP_PROXY")
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
+_PART_OF_MODEL = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf")
+"""A GGUF that was split, as llama-gguf-split names the parts; engines are given the first."""
+
 
 @dataclass(frozen=True)
 class ContainerLimits:
@@ -58,38 +61,64 @@ class ContainerLimits:
 
 @dataclass(frozen=True)
 class ContainerModel:
-    """`name` is what the engine's command calls it; `host_path` is None for a hub id."""
+    """`name` is what the engine's command calls it. `mounts` says which file or directory of the
+    host appears where in the container; a hub id has none."""
 
     name: str
-    host_path: Path | None
+    mounts: Mapping[Path, str] = field(default_factory=dict)
 
 
-def locate_model(model: str, models_dir: Path) -> ContainerModel:
-    """The model as a container sees it: a path below `models_dir`, or a hub id.
+def locate_model(model: str, models_dir: Path, engine: Engine) -> ContainerModel:
+    """The model as a container sees it: files below `models_dir`, or a hub id.
 
     Raises:
         DeploymentError: MODEL_MISSING, also for a path that leaves `models_dir`, by a link or not.
             A container is given what it asks for as root, so links lead no further than here.
     """
-    found = locate_directory_or_hub_id(model, models_dir)
-    if found == model and not Path(model).is_absolute():
-        return ContainerModel(model, None)
-    path, root = Path(found).resolve(), models_dir.resolve()
-    if not path.is_relative_to(root) or path == root:
+    found = engine.locate_model(model, models_dir)
+    if not Path(found).is_absolute():
+        return ContainerModel(found)
+    path = Path(found)
+    if path.is_dir():
+        return ContainerModel(MODEL_MOUNT, {_inside(path, models_dir): MODEL_MOUNT})
+    # A link may have quite another name than what it leads to: the engine sees the link's.
+    files = {_inside(part, models_dir): f"{MODEL_MOUNT}/{part.name}" for part in _all_parts(path)}
+    return ContainerModel(f"{MODEL_MOUNT}/{path.name}", files)
+
+
+def _all_parts(path: Path) -> list[Path]:
+    """The files of a model of which `path` is one, or the only one."""
+    match = _PART_OF_MODEL.fullmatch(path.name)
+    if match is None:
+        return [path]
+    count = match["count"]
+    names = (f"{match['stem']}-{number:05d}-of-{count}.gguf" for number in range(1, int(count) + 1))
+    parts = [path.with_name(name) for name in names]
+    missing = [part.name for part in parts if not part.is_file()]
+    if missing:
         raise DeploymentError(
             FailureKind.MODEL_MISSING,
-            f"The model {model!r} lies at {path}, outside of the model directory {root}. "
+            f"The model {path.name} is one of {int(count)} parts; {missing[0]} is not beside it.",
+        )
+    return parts
+
+
+def _inside(path: Path, models_dir: Path) -> Path:
+    resolved, root = path.resolve(), models_dir.resolve()
+    if not resolved.is_relative_to(root) or resolved == root:
+        raise DeploymentError(
+            FailureKind.MODEL_MISSING,
+            f"The model {path} lies at {resolved}, outside of the model directory {root}. "
             "Containers are given models of that directory only (DOCKER_MODEL_PATH).",
         )
-    return ContainerModel(MODEL_MOUNT, path)
+    return resolved
 
 
 @dataclass(frozen=True)
 class ContainerPlan:
     """Everything that `docker create` is told."""
 
-    name: str
-    labels: Mapping[str, str]
+    identity: DeploymentIdentity
     command: ContainerCommand
     host_port: int
     model: ContainerModel
@@ -99,23 +128,21 @@ class ContainerPlan:
     limits: ContainerLimits
     with_shared_memory: bool
 
-    def as_arguments(self) -> dict[str, Any]:
-        """Keyword arguments for docker-py's `containers.create`."""
-        mounts: dict[str, dict[str, str]] = {
-            self.cache_volume: {"bind": CACHE_MOUNT, "mode": "rw"},
-        }
-        if self.model.host_path is not None:
-            mounts[str(self.model.host_path)] = {"bind": MODEL_MOUNT, "mode": "ro"}
+    def as_arguments(self, *, with_init: bool) -> dict[str, Any]:
+        """Keyword arguments for docker-py's `containers.create`.
+
+        `with_init` runs the engine below Docker's own small init, which ends what an engine's
+        workers leave behind when they die before it.
+        """
         arguments: dict[str, Any] = {
             "image": self.command.image,
             "command": list(self.command.arguments),
-            "name": self.name,
-            "labels": dict(self.labels),
+            "name": self.identity.name,
+            "labels": self.identity.labels,
             "environment": dict(self.environment),
             "ports": {f"{ENGINE_PORT}/tcp": ("127.0.0.1", self.host_port)},
-            "volumes": mounts,
-            # Ends what an engine's workers leave behind when they die before it.
-            "init": True,
+            "mounts": self._mounts(),
+            "init": with_init,
             "security_opt": ["no-new-privileges:true"],
             "pids_limit": self.limits.pids or -1,
             "log_config": {"Type": "json-file", "Config": {"max-size": "50m", "max-file": "2"}},
@@ -129,6 +156,14 @@ class ContainerPlan:
             if self.limits.ipc != "host":
                 arguments["shm_size"] = self.limits.shm_mib * MIB
         return arguments
+
+    def _mounts(self) -> list[dict[str, Any]]:
+        cache = {"Type": "volume", "Source": self.cache_volume, "Target": CACHE_MOUNT}
+        models = [
+            {"Type": "bind", "Source": str(path), "Target": target, "ReadOnly": True}
+            for path, target in self.model.mounts.items()
+        ]
+        return [cache, *models]
 
 
 def environment_of(own: Mapping[str, str]) -> dict[str, str]:
@@ -155,27 +190,34 @@ def environment_of(own: Mapping[str, str]) -> dict[str, str]:
     return environment
 
 
+def engine_command(request: DeploymentRequest, engine: Engine, model_name: str) -> ContainerCommand:
+    """What runs in the container, and of which image.
+
+    Raises:
+        DeploymentError: BAD_FLAG, a parameter is a flag that the controller sets itself.
+    """
+    return engine.container_command(
+        model_name,
+        request.served_model_name,
+        "0.0.0.0",
+        ENGINE_PORT,
+        request.parameters,
+        engine.image_with_tag(request.runtime_image, request.runtime_image_tag),
+    )
+
+
 def plan_container(
     request: DeploymentRequest,
     engine: Engine,
     model: ContainerModel,
+    command: ContainerCommand,
     host_port: int,
     own_environment: Mapping[str, str],
     cache_volume: str,
     limits: ContainerLimits,
 ) -> ContainerPlan:
-    """Raises DeploymentError: a parameter is a flag that the controller sets itself."""
-    command = engine.container_command(
-        model.name,
-        request.served_model_name,
-        "0.0.0.0",
-        ENGINE_PORT,
-        request.parameters,
-        request.runtime_image_tag,
-    )
     return ContainerPlan(
-        name=request.identity.name,
-        labels=request.identity.labels,
+        identity=request.identity,
         command=command,
         host_port=host_port,
         model=model,

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import re
+import signal
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import docker
 import httpx
-from docker import DockerClient
-from docker.errors import APIError, DockerException, ImageNotFound, NotFound
-from docker.models.containers import Container
-from docker.types import DeviceRequest, LogConfig, Ulimit
-from requests import RequestException
+from docker.models.images import Image
 
 from controllers.base import (
     Deployment,
@@ -27,45 +23,55 @@ from controllers.base import (
     EngineState,
     EngineStatus,
     LogSink,
+    Tick,
+    no_tick,
 )
-from controllers.container_output import ContainerOutput, ExitFacts
+from controllers.container_output import ENGINE_AWAY_S, ContainerOutput, ExitFacts
 from controllers.container_plan import (
-    ENGINE_PORT,
     ContainerLimits,
     ContainerPlan,
+    engine_command,
     locate_model,
     plan_container,
 )
+from controllers.containers import find, launch, remove, stop
+from controllers.docker_connection import connection
 from controllers.docker_engine import INSTANCE_LABEL, docker_address
 from controllers.engines.base import Engine
 from controllers.engines.catalogue import engines as all_engines
+from controllers.image_help import ImageHelp
 from controllers.images import ensure_image
-from controllers.ports import DEFAULT_RANGE, LOOPBACK, PortLease, lease_port
+from controllers.ports import DEFAULT_RANGE, LOOPBACK, lease_port
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.names import EngineName, LogSource
 
 POLITE_S = 10
 HEALTH_TIMEOUT_S = 1.0
-API_TIMEOUT_S = 60
 LAST_WORDS_S = 2.0
 """How many seconds the last lines of a container that has just died may take to arrive."""
-
-logger = logging.getLogger(__name__)
+SHELL_SIGNALS = range(129, 128 + 65)
+"""Exit codes that mean a signal, in a shell's spelling, which is how Docker gives it."""
+_NO_PROGRAM = re.compile(r"^\[FATAL tini \(\d+\)\] exec (.+) failed: ")
+"""What Docker's init says when the image lacks the engine."""
 
 
 @dataclass(frozen=True)
 class _Running:
+    """A container that this controller started and has not deleted. `stack` gives back its port
+    and the connections to Docker."""
+
     engine: Engine
-    container: Container
+    image: str
     output: ContainerOutput
-    lease: PortLease
+    stack: ExitStack
 
 
 class DockerController:
     """Runs each engine in a container of its own, published on a loopback port.
 
     `models_dir` is where models lie; `runtime_dir` keeps the locks of ports. `instance` names the
-    volume of caches that all its containers share.
+    volume of caches that all its containers share. All methods but `status`, `exit_failure`,
+    `recent_log` and `command_line` raise DeploymentError when no Docker engine answers.
     """
 
     def __init__(
@@ -79,6 +85,7 @@ class DockerController:
         polite_s: int = POLITE_S,
     ) -> None:
         self._locks_dir = runtime_dir / "ports"
+        self._image_help = ImageHelp(runtime_dir / "image_help", instance)
         self._models_dir = models_dir
         self._cache_volume = f"autotuner-{instance}-cache"
         self._port_range = port_range
@@ -97,61 +104,52 @@ class DockerController:
         """What runs inside the container."""
         engine = self._engines[request.engine]
         try:
-            model = locate_model(request.model, self._models_dir).name
+            model = locate_model(request.model, self._models_dir, engine).name
         except DeploymentError:
             model = request.model
-        command = engine.container_command(
-            model,
-            request.served_model_name,
-            "0.0.0.0",
-            ENGINE_PORT,
-            request.parameters,
-            request.runtime_image_tag,
-        )
-        return command.argv
+        return engine_command(request, engine, model).argv
 
     def check(self, request: DeploymentRequest) -> Failure | None:
         try:
-            locate_model(request.model, self._models_dir)
-            self._client().close()
+            locate_model(request.model, self._models_dir, self._engines[request.engine])
+            with connection():
+                return None
         except DeploymentError as error:
             return error.failure
-        return None
 
-    def deploy(self, request: DeploymentRequest, log: LogSink) -> Deployment:
+    def deploy(self, request: DeploymentRequest, log: LogSink, tick: Tick = no_tick) -> Deployment:
         engine = self._engines[request.engine]
-        model = locate_model(request.model, self._models_dir)
-        client = self._client()
+        model = locate_model(request.model, self._models_dir, engine)
+        command = engine_command(request, engine, model.name)
         self.delete_orphan(request.identity)
-        lease = lease_port(self._locks_dir, self._port_range)
-        try:
+        with ExitStack() as stack:
+            client = stack.enter_context(connection())
+            facts = client.info()
+            image = ensure_image(
+                client, command.image, lambda line: log(LogSource.ORCHESTRATOR, line), tick
+            )
+            self._image_help.check(client, image, engine, command, request.parameters, tick)
+            lease = stack.enter_context(lease_port(self._locks_dir, self._port_range))
             plan = plan_container(
                 request,
                 engine,
                 model,
+                command,
                 lease.port,
                 os.environ,
                 self._cache_volume,
                 self._limits,
             )
-            image = ensure_image(
-                client, plan.command.image, lambda line: log(LogSource.ORCHESTRATOR, line)
-            )
-            container = _create(client, plan)
-            _start(container)
-        except BaseException:
-            lease.release()
-            with suppress(DockerException, DeploymentError):
-                self.delete_orphan(request.identity)
-            raise
-        output = ContainerOutput(container, lambda line: log(LogSource.ENGINE, line))
+            container = launch(client, plan, with_init=_has_init(facts))
+            output = ContainerOutput(container, lambda line: log(LogSource.ENGINE, line))
+            running = _Running(engine, command.image, output, stack.pop_all())
         with self._guard:
-            self._running[request.identity] = _Running(engine, container, output, lease)
+            self._running[request.identity] = running
         return Deployment(
             identity=request.identity,
             base_url=f"http://{LOOPBACK}:{lease.port}",
-            command=plan.command.argv,
-            environment=_facts(client, plan, image),
+            command=command.argv,
+            environment=_environment_facts(plan, image, facts),
         )
 
     def status(self, deployment: Deployment) -> EngineStatus:
@@ -186,41 +184,34 @@ class DockerController:
     def list_deployments(self, instance: str) -> list[DeploymentIdentity]:
         if docker_address() is None:
             return []
-        client = self._client()
-        found = client.api.containers(all=True, filters={"label": f"{INSTANCE_LABEL}={instance}"})
-        identities = (DeploymentIdentity.of_labels(one.get("Labels") or {}) for one in found)
-        return sorted(
-            {one for one in identities if one is not None},
-            key=lambda one: (one.task_id, one.experiment_id, one.attempt),
-        )
+        with connection() as client:
+            # Not by `containers.list`: that asks for each one, which may be gone by then.
+            found = client.api.containers(
+                all=True, filters={"label": f"{INSTANCE_LABEL}={instance}"}
+            )
+        identities = {
+            identity
+            for one in found
+            if (identity := DeploymentIdentity.of_labels(one.get("Labels") or {}))
+            # Labels alone may be copied: an image made of a container of ours has them too.
+            and f"/{identity.name}" in (one.get("Names") or ())
+        }
+        return sorted(identities, key=lambda one: (one.task_id, one.experiment_id, one.attempt))
 
     def delete_orphan(self, identity: DeploymentIdentity) -> None:
         with self._guard:
             running = self._running.pop(identity, None)
-        client = self._client()
-        with suppress(NotFound):
-            # By its whole name; a container that merely bears it is not ours.
-            container = client.containers.get(identity.name)
-            if container.labels.get(INSTANCE_LABEL) == identity.instance:
-                container.stop(timeout=self._polite_s)
-                if running is not None:
-                    running.output.join(LAST_WORDS_S)
-                _remove(container)
-        if running is not None:
-            running.lease.release()
-
-    def _client(self) -> DockerClient:
-        """Raises DeploymentError: no engine answers."""
-        address = docker_address()
-        if address is None:
-            raise _no_engine("there is no socket of one, and DOCKER_HOST is not set")
-        try:
-            environment = {**os.environ, "DOCKER_HOST": address}
-            client = docker.from_env(timeout=API_TIMEOUT_S, environment=environment)
-            client.ping()
-        except (DockerException, RequestException, OSError, ValueError) as error:
-            raise _no_engine(f"{address} does not answer ({error})") from error
-        return client
+        with ExitStack() as stack:
+            if running is not None:
+                stack.push(running.stack)
+            client = stack.enter_context(connection())
+            container = find(client, identity)
+            if container is None:
+                return
+            stop(container, self._polite_s)
+            if running is not None:
+                running.output.join(LAST_WORDS_S)
+            remove(container)
 
     def _is_healthy(self, url: str) -> bool:
         try:
@@ -229,103 +220,51 @@ class DockerController:
             return False
 
 
-def _no_engine(why: str) -> DeploymentError:
-    message = f"No Docker engine can be reached: {' '.join(why.split())}."
-    return DeploymentError(FailureKind.ENGINE_MISSING, message)
-
-
-def _create(client: DockerClient, plan: ContainerPlan) -> Container:
-    """The container, not started. One of the same name with our labels is taken over.
-
-    That is what a create request leaves that was carried out and whose answer was lost.
-    """
-    arguments = plan.as_arguments()
-    arguments["log_config"] = LogConfig(
-        type=arguments["log_config"]["Type"], config=arguments["log_config"]["Config"]
-    )
-    if plan.gpus:
-        arguments["device_requests"] = [
-            DeviceRequest(device_ids=[str(index) for index in plan.gpus], capabilities=[["gpu"]])
-        ]
-    if plan.limits.ulimits:
-        arguments["ulimits"] = [
-            Ulimit(name=name, soft=value, hard=value) for name, value in plan.limits.ulimits.items()
-        ]
-    try:
-        return client.containers.create(**arguments)
-    except ImageNotFound as error:
-        raise DeploymentError(FailureKind.IMAGE_MISSING, str(error.explanation)) from error
-    except APIError as error:
-        if error.status_code == 409:
-            return _adopt(client, plan, error)
-        raise _refused(error) from error
-
-
-def _adopt(client: DockerClient, plan: ContainerPlan, conflict: APIError) -> Container:
-    found = client.containers.get(plan.name)
-    bindings = found.attrs["HostConfig"].get("PortBindings") or {}
-    bound = bindings.get(f"{ENGINE_PORT}/tcp") or [{}]
-    is_ours = all(found.labels.get(name) == value for name, value in plan.labels.items())
-    if not is_ours or bound[0].get("HostPort") != str(plan.host_port):
-        raise _refused(conflict) from conflict
-    return found
-
-
-def _start(container: Container) -> None:
-    try:
-        container.start()
-    except APIError as error:
-        raise _refused(error) from error
-
-
-_REFUSALS: tuple[tuple[str, FailureKind], ...] = (
-    ("could not select device driver", FailureKind.ACCELERATOR_MISSING),
-    ("nvidia-container-cli", FailureKind.ACCELERATOR_MISSING),
-    ("unresolvable CDI devices", FailureKind.ACCELERATOR_MISSING),
-    ("port is already allocated", FailureKind.PORT_TAKEN),
-    ("address already in use", FailureKind.PORT_TAKEN),
-    ("executable file not found", FailureKind.IMAGE_MISSING),
-)
-"""What Docker's own refusals are known by, and what kind of failure each is."""
-
-
-def _refused(error: APIError) -> DeploymentError:
-    said = str(error.explanation or error)
-    kind = next((kind for words, kind in _REFUSALS if words in said), FailureKind.CRASHED)
-    return DeploymentError(kind, f"Docker refused the container: {said}")
-
-
-def _remove(container: Container) -> None:
-    try:
-        container.remove(v=True, force=True)
-    except NotFound:
-        return
-    except APIError as error:
-        # Somebody else removes it at this moment: that is what was wanted.
-        if error.status_code != 409:
-            raise
+def _has_init(facts: Mapping[str, Any]) -> bool:
+    """Whether the engine's host has Docker's init, which some distributions package separately."""
+    return bool((facts.get("InitCommit") or {}).get("ID") != "N/A")
 
 
 def _cause_of_death(running: _Running, facts: ExitFacts) -> Failure:
     running.output.join(LAST_WORDS_S)
+    engine, lines, code = running.engine, running.output.lines(), facts.exit_code
+    if facts.docker_is_away:
+        return Failure(
+            FailureKind.ENGINE_MISSING,
+            f"The Docker engine that runs {engine.name} has not answered for {ENGINE_AWAY_S:g} s.",
+        )
     if facts.out_of_memory:
         return Failure(
             FailureKind.OUT_OF_MEMORY,
-            f"{running.engine.name} was killed for want of memory: its container's limit is "
-            "reached.",
+            f"The kernel killed a process of {engine.name} for want of memory, its container's "
+            "or the host's.",
         )
-    # A shell's spelling of a signal, which is how Docker gives it.
-    code = facts.exit_code
-    if code is not None and code > 128:
+    if lines and (no_program := _NO_PROGRAM.match(lines[-1])):
+        return Failure(
+            FailureKind.IMAGE_MISSING,
+            f"The image {running.image} has no program {no_program[1]} that can be run.",
+        )
+    if code is not None and code in SHELL_SIGNALS:
         code = 128 - code
-    return running.engine.classify_exit(running.output.lines(), code)
+    if code != -signal.SIGKILL:
+        return engine.classify_exit(lines, code)
+    # Not by the kernel for want of memory: Docker would have told of that.
+    failure = engine.classify_exit(lines, None)
+    if failure.kind is FailureKind.CRASHED:
+        return Failure(FailureKind.CRASHED, f"{engine.name} was killed by SIGKILL, from outside.")
+    return failure
 
 
-def _facts(client: DockerClient, plan: ContainerPlan, image: Any) -> dict[str, Any]:
+def _environment_facts(
+    plan: ContainerPlan, image: Image, docker_facts: Mapping[str, Any]
+) -> dict[str, Any]:
     digests = image.attrs.get("RepoDigests") or []
+    memory = docker_facts.get("MemTotal")
     return {
         "image": plan.command.image,
         "image_digest": digests[0].partition("@")[2] if digests else image.id,
-        "docker_version": client.version().get("Version"),
+        "docker_version": docker_facts.get("ServerVersion"),
+        "cpu_count": docker_facts.get("NCPU"),
+        "memory_mib": memory // (1 << 20) if isinstance(memory, int) else None,
         "gpus": list(plan.gpus),
     }

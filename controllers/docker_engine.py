@@ -170,8 +170,13 @@ class DockerEngine:
             reason = f"no answer within {limit_s:g} s"
             raise DockerUnavailable(reason, _hint(self.address, None)) from None
         except (DockerException, RequestException, OSError, ValueError) as error:
-            cause = _root_cause(error)
-            raise DockerUnavailable(_reason(error, cause), _hint(self.address, cause)) from error
+            raise unavailable(self.address, error) from error
+
+
+def unavailable(address: str, error: Exception) -> DockerUnavailable:
+    """What `error`, from asking the engine at `address`, means to users."""
+    cause = _root_cause(error)
+    return DockerUnavailable(_reason(error, cause), _hint(address, cause))
 
 
 def _in_a_thread(work: Callable[[], Answer]) -> Future[Answer]:

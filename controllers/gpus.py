@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Self
 
@@ -101,38 +101,22 @@ def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-@dataclass
-class Telemetry:
-    """Samples of some cards over a time; see `as_metrics` for what becomes of them."""
+def metrics_of(samples: Sequence[Sequence[Gpu]]) -> dict[str, float]:
+    """What samples of some cards come to: means over time, and of memory the most.
 
-    began: float
-    ended: float = 0.0
-    samples: list[Sequence[Gpu]] = field(default_factory=list)
-
-    @property
-    def duration_s(self) -> float:
-        return self.ended - self.began
-
-    def as_metrics(self) -> Mapping[str, float]:
-        """Means over time, and of memory the most; energy is mean power times duration.
-
-        Utilisation is the mean over the cards, memory and power their sum. Empty without samples.
-        """
-        if not self.samples:
-            return {}
-        metrics = {
-            "gpu_memory_used_max_mib": max(
-                sum(card.used_mib for card in cards) for cards in self.samples
-            )
-        }
-        busy = [one for one in map(_mean_utilisation, self.samples) if one is not None]
-        power = [one for one in map(_total_power, self.samples) if one is not None]
-        if busy:
-            metrics["gpu_utilisation_mean_percent"] = fmean(busy)
-        if power:
-            metrics["gpu_power_mean_w"] = fmean(power)
-            metrics["gpu_energy_j"] = fmean(power) * self.duration_s
-        return metrics
+    Utilisation is the mean over the cards, memory and power their sum. Empty without samples.
+    """
+    if not samples:
+        return {}
+    most_mib = max(sum(card.used_mib for card in cards) for cards in samples)
+    metrics = {"gpu_memory_used_max_mib": most_mib}
+    busy = [one for one in map(_mean_utilisation, samples) if one is not None]
+    power = [one for one in map(_total_power, samples) if one is not None]
+    if busy:
+        metrics["gpu_utilisation_mean_percent"] = fmean(busy)
+    if power:
+        metrics["gpu_power_mean_w"] = fmean(power)
+    return metrics
 
 
 def _mean_utilisation(cards: Sequence[Gpu]) -> float | None:
@@ -146,7 +130,7 @@ def _total_power(cards: Sequence[Gpu]) -> float | None:
 
 
 class GpuSampler:
-    """Looks at some cards twice a second, from `start` to `stop`."""
+    """Looks at some cards twice a second, from `start` to `stop`. A `GpuWatch`."""
 
     def __init__(
         self,
@@ -158,26 +142,32 @@ class GpuSampler:
         self._read = read
         self._interval_s = interval_s
         self._done = threading.Event()
-        self._telemetry = Telemetry(began=time.monotonic())
+        self._samples: list[tuple[float, Sequence[Gpu]]] = []
         self._thread = threading.Thread(target=self._run, name="gpu sampler", daemon=True)
 
     def start(self) -> Self:
-        self._telemetry = Telemetry(began=time.monotonic())
-        if self._indices:
-            self._thread.start()
+        self._thread.start()
         return self
 
-    def stop(self) -> Telemetry:
+    def metrics_of_last(self, duration_s: float) -> dict[str, float]:
+        """See `metrics_of`. Of a span shorter than the interval, the sample next to it counts."""
+        since = time.monotonic() - duration_s
+        samples = list(self._samples)
+        return metrics_of([cards for at, cards in samples if at >= since] or _last_of(samples))
+
+    def stop(self) -> None:
         self._done.set()
         if self._thread.is_alive():
             self._thread.join()
-        self._telemetry.ended = time.monotonic()
-        return self._telemetry
 
     def _run(self) -> None:
         while True:
             cards = [gpu for gpu in self._read().gpus if gpu.index in self._indices]
-            if len(cards) == len(self._indices):
-                self._telemetry.samples.append(cards)
+            if cards and len(cards) == len(self._indices):
+                self._samples.append((time.monotonic(), cards))
             if self._done.wait(self._interval_s):
                 return
+
+
+def _last_of(samples: Sequence[tuple[float, Sequence[Gpu]]]) -> list[Sequence[Gpu]]:
+    return [cards for _, cards in samples[-1:]]

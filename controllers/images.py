@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from docker import DockerClient
@@ -15,11 +17,21 @@ from controllers.base import DeploymentError
 from tuning.domain.failures import FailureKind
 
 REPORT_EVERY_S = 2.0
+TICK_S = 0.5
 MIB = 1024 * 1024
 
+Event = Mapping[str, Any]
 
-def ensure_image(client: DockerClient, name: str, say: Callable[[str], None]) -> Image:
-    """The image, pulled if it is not on this engine yet.
+
+def ensure_image(
+    client: DockerClient,
+    name: str,
+    say: Callable[[str], None],
+    tick: Callable[[], None] = lambda: None,
+) -> Image:
+    """The image, pulled if it is not on this engine yet, however long that takes.
+
+    `tick` is called at least every `TICK_S` meanwhile; what it raises ends the wait.
 
     Raises:
         DeploymentError: IMAGE_MISSING, when it is not to be had.
@@ -28,29 +40,64 @@ def ensure_image(client: DockerClient, name: str, say: Callable[[str], None]) ->
         return client.images.get(name)
     except ImageNotFound:
         say(f"pulling {name}, which is not on this host yet")
+    except APIError as error:
+        # A name that Docker can't read, such as a tag with a space in it.
+        raise _missing(f"Docker refuses the image {name}", error) from error
     try:
-        _pull(client, name, say)
+        _pull(client, name, say, tick)
         return client.images.get(name)
     except (DockerException, RequestException) as error:
-        said = error.explanation if isinstance(error, APIError) else None
-        raise DeploymentError(
-            FailureKind.IMAGE_MISSING,
-            f"The image {name} is not on this host and can't be pulled: "
-            f"{' '.join(str(said or error).split())}",
+        raise _missing(
+            f"The image {name} is not on this host and can't be pulled", error
         ) from error
 
 
-def _pull(client: DockerClient, name: str, say: Callable[[str], None]) -> None:
+def _missing(what: str, error: Exception) -> DeploymentError:
+    said = error.explanation if isinstance(error, APIError) else None
+    return DeploymentError(
+        FailureKind.IMAGE_MISSING, f"{what}: {' '.join(str(said or error).split())}"
+    )
+
+
+def _pull(
+    client: DockerClient, name: str, say: Callable[[str], None], tick: Callable[[], None]
+) -> None:
     repository, _, tag = name.rpartition(":")
-    events = client.api.pull(repository, tag=tag, stream=True, decode=True)
-    for line in progress_lines(events, time.monotonic):
+    for line in progress_lines(_pull_events(client, repository, tag, tick), time.monotonic):
         say(line)
     say(f"pulled {name}")
 
 
-def progress_lines(
-    events: Iterable[Mapping[str, Any]], clock: Callable[[], float]
-) -> Iterable[str]:
+def _pull_events(
+    client: DockerClient, repository: str, tag: str, tick: Callable[[], None]
+) -> Iterator[Event]:
+    """What the engine tells of a pull. It may be silent for minutes, so a thread listens to it;
+    left alone, that ends with the pull, which Docker finishes for the next one who asks."""
+    told: queue.SimpleQueue[Event | Exception | None] = queue.SimpleQueue()
+
+    def listen() -> None:
+        try:
+            for event in client.api.pull(repository, tag=tag, stream=True, decode=True):
+                told.put(event)
+            told.put(None)
+        except Exception as error:
+            told.put(error)
+
+    threading.Thread(target=listen, name=f"pull {repository}:{tag}", daemon=True).start()
+    while True:
+        tick()
+        try:
+            event = told.get(timeout=TICK_S)
+        except queue.Empty:
+            continue
+        if event is None:
+            return
+        if isinstance(event, Exception):
+            raise event
+        yield event
+
+
+def progress_lines(events: Iterable[Event], clock: Callable[[], float]) -> Iterator[str]:
     """One line now and then for the many events of a pull: MiB so far, of those known of.
 
     Raises:

@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from controllers.base import (
     EngineState,
     EngineStatus,
     LogSink,
+    Tick,
+    no_tick,
 )
 from controllers.engine_records import EngineRecord, EngineRecords, identity_of
 from controllers.engines.base import Engine, LocalCommand
@@ -117,7 +119,9 @@ class LocalController:
             return error.failure
         return None
 
-    def deploy(self, request: DeploymentRequest, log: LogSink) -> Deployment:
+    def deploy(
+        self, request: DeploymentRequest, log: LogSink, tick: Tick = no_tick
+    ) -> Deployment:
         engine = self._engines[request.engine]
         missing = engine.missing()
         if missing is not None:
@@ -127,7 +131,7 @@ class LocalController:
         lease = lease_port(self._locks_dir, self._port_range)
         try:
             command = _command(engine, request, model, lease.port)
-            process = _launch(request.identity, command, log)
+            process = _launch(request, command, log)
         except BaseException:
             lease.release()
             raise
@@ -138,7 +142,7 @@ class LocalController:
             identity=request.identity,
             base_url=f"http://{LOOPBACK}:{lease.port}",
             command=command.argv,
-            environment=_environment_facts(engine),
+            environment={**_environment_facts(engine), "gpus": list(request.gpus)},
         )
 
     def status(self, deployment: Deployment) -> EngineStatus:
@@ -238,8 +242,9 @@ def _command(engine: Engine, request: DeploymentRequest, model: str, port: int) 
     )
 
 
-def _launch(identity: DeploymentIdentity, command: LocalCommand, log: LogSink) -> ChildProcess:
-    environment = engine_environment(os.environ) | dict(command.env) | {MARK: identity.name}
+def _launch(request: DeploymentRequest, command: LocalCommand, log: LogSink) -> ChildProcess:
+    own = {MARK: request.identity.name, **visible_cards(request.gpus)}
+    environment = engine_environment(os.environ) | dict(command.env) | own
     try:
         return ChildProcess(
             command.argv, environment, command.cwd, lambda line: log(LogSource.ENGINE, line)
@@ -248,6 +253,18 @@ def _launch(identity: DeploymentIdentity, command: LocalCommand, log: LogSink) -
         raise DeploymentError(
             FailureKind.ENGINE_MISSING, f"{command.argv[0]} can't be run: {error.strerror}."
         ) from error
+
+
+def visible_cards(gpus: Sequence[int]) -> dict[str, str]:
+    """What keeps an engine on its own cards; nothing for one that was given none.
+
+    CUDA counts the fastest card first unless it is told to count as the driver does (CUDA C++
+    Programming Guide, "CUDA Environment Variables").
+    """
+    if not gpus:
+        return {}
+    visible = ",".join(map(str, gpus))
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": visible}
 
 
 def engine_environment(own: Mapping[str, str]) -> dict[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from controllers.base import Controller
+from controllers.container_plan import ContainerLimits
+from controllers.docker import DockerController
 from controllers.engines.catalogue import engines
 from controllers.local import LocalController
 from controllers.ports import DEFAULT_RANGE
@@ -21,14 +23,18 @@ class ControllerSettings:
     """What controllers need to know of this installation.
 
     `runtime_dir` holds records of running engines and locks of ports; all autotuners of one user
-    should share it. `models_dir` is where relative model paths begin. `port_range` is its first
-    and its last port.
+    should share it. `models_dir` is where relative model paths begin. `instance` tells this
+    installation's engines from another's. `port_range` is its first and its last port.
+    `allowed_flags` are those that tasks may set although they are refused otherwise.
     """
 
     runtime_dir: Path
     models_dir: Path
+    instance: str
     port_range: tuple[int, int] = DEFAULT_RANGE
     llama_server_binary: str | None = None
+    allowed_flags: tuple[str, ...] = ()
+    container_limits: ContainerLimits = field(default_factory=ContainerLimits)
 
 
 def controller_for(mode: DeploymentMode, settings: ControllerSettings) -> Controller:
@@ -42,8 +48,17 @@ def controller_for(mode: DeploymentMode, settings: ControllerSettings) -> Contro
             settings.runtime_dir,
             settings.models_dir,
             port_range=settings.port_range,
-            engines=engines(settings.llama_server_binary),
+            engines=engines(settings.llama_server_binary, settings.allowed_flags),
+        )
+    if mode is DeploymentMode.DOCKER:
+        return DockerController(
+            settings.runtime_dir,
+            settings.models_dir,
+            settings.instance,
+            port_range=settings.port_range,
+            engines=engines(settings.llama_server_binary, settings.allowed_flags),
+            limits=settings.container_limits,
         )
     raise DeploymentModeUnavailable(
-        f"deployment_mode {mode.value!r} is not available in this version; use 'local'."
+        f"deployment_mode {mode.value!r} is not available in this version; use 'local' or 'docker'."
     )

@@ -35,7 +35,7 @@ _TEMPLATES: Sequence[Mapping[str, Any]] = (
             "tp-size": [1, 2, 4],
             "mem-fraction-static": [0.7, 0.8, 0.88],
             "schedule-policy": ["lpm", "fcfs"],
-            "chunked-prefill-size": {"type": "int", "low": 2048, "high": 16384, "step": 2048},
+            "chunked-prefill-size": {"type": "int", "low": 2048, "high": 16384, "step": 256},
             "enable-torch-compile": [True, False],
             "trust-remote-code": True,
         },
@@ -56,7 +56,7 @@ _TEMPLATES: Sequence[Mapping[str, Any]] = (
         "base_runtime": "vllm",
         "parameters": {
             "tensor-parallel-size": [1, 2],
-            "max-num-seqs": {"type": "int", "low": 32, "high": 512, "log": True},
+            "max-num-seqs": {"type": "int", "low": 32, "high": 512},
             "gpu-memory-utilization": {"type": "float", "low": 0.8, "high": 0.95, "step": 0.01},
             "enable-chunked-prefill": [True, False],
         },
@@ -224,7 +224,7 @@ class Seeding:
     ) -> Any:
         from tuning.models import Experiment
 
-        fails = number > 0 and self._rng.random() < 0.1
+        fails = number > 0 and self._rng.random() < 0.18
         kind, message = self._rng.choice(_FAILURES) if fails and not running else ("", "")
         deploy_s, benchmark_s = self._rng.uniform(20, 90), self._rng.uniform(60, 140)
         status = ExperimentStatus.FAILED if kind else ExperimentStatus.SUCCESS
@@ -241,8 +241,8 @@ class Seeding:
             if kind
             else [],
             # A success has a score by the database's own constraint; the real one follows.
-            objective_value=0.0,
-            score=0.0,
+            objective_value=None if kind or running else 0.0,
+            score=None if kind or running else 0.0,
             command=["python", "-m", "engine", *(f"--{k}={v}" for k, v in parameters.items())],
             environment={"engine_version": "0.9.2", "cpu": "Xeon 8480+", "gpu": "8 x H100 80GB"},
             started_at=begun,

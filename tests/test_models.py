@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection
-from django.utils import timezone
 
 from tuning.models import Experiment, LogChunk, Measurement, Task
 
@@ -21,15 +21,18 @@ def experiment(task: Task, **fields: Any) -> Experiment:
     return Experiment.objects.create(**{**defaults, **fields})
 
 
+THEN = datetime(2026, 1, 31, tzinfo=UTC)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
         {"status": "SLEEPING"},
-        {"status": "SUCCESS", "attempt": 1, "finished_at": timezone.now()},
-        {"status": "FAILED", "attempt": 1, "finished_at": timezone.now()},
+        {"status": "SUCCESS", "attempt": 1, "finished_at": THEN},
+        {"status": "FAILED", "attempt": 1, "finished_at": THEN},
         {"status": "CANCELLED"},
         {"status": "DEPLOYING", "attempt": 0},
-        {"status": "PENDING", "finished_at": timezone.now()},
+        {"status": "PENDING", "finished_at": THEN},
         {"status": "PENDING", "failure_kind": "crashed"},
     ],
     ids=str,
@@ -48,7 +51,7 @@ def test_a_configuration_is_tried_once_per_task(make_task: MakeTask) -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"status": "COMPLETED", "finished_at": timezone.now()}, {"status": "FAILED"}]
+    "fields", [{"status": "COMPLETED", "finished_at": THEN}, {"status": "FAILED"}]
 )
 def test_a_contradictory_task_is_refused(make_task: MakeTask, fields: dict[str, Any]) -> None:
     task = make_task()

@@ -181,7 +181,8 @@ def test_what_cannot_be_counted_is_a_lower_bound() -> None:
     wide = {"type": "int", "low": 1, "high": 1000}
     preview = preview_task(
         minimal_task(
-            parameters={"threads": wide, "parallel": wide}, constraints=["threads <= parallel * 2"]
+            parameters={"ubatch-size": wide, "batch-size": wide},
+            constraints=["ubatch-size <= batch-size * 2"],
         )
     )
     assert (preview.configurations, preview.is_complete) == (10_001, False)

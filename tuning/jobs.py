@@ -9,8 +9,9 @@ import logging
 
 from celery import shared_task
 from django.conf import settings
+from django.db.models import QuerySet
 
-from tuning.composition import build_controller, build_ports
+from tuning.composition import HostGpus, build_controller, build_ports
 from tuning.doorbell import (
     ADVANCE,
     RUN_EXPERIMENT,
@@ -22,6 +23,7 @@ from tuning.doorbell import (
 from tuning.logs import TaskLog
 from tuning.models import Experiment, Task
 from tuning.orchestrator.advance import advance
+from tuning.orchestrator.gpus import fitting_on_workers, next_in_line
 from tuning.orchestrator.run_experiment import run_experiment
 from tuning.worker_stop import asked_to_stop
 
@@ -33,7 +35,11 @@ def advance_task(task_id: int) -> None:
     """Take a task one step on and ring for its experiments."""
     if not Task.objects.for_workers().filter(pk=task_id).exists():
         return
-    step = advance(task_id, max_running=settings.AUTOTUNER_MAX_RUNNING_TASKS)
+    step = advance(
+        task_id,
+        max_running=settings.AUTOTUNER_MAX_RUNNING_TASKS,
+        room_for=fitting_on_workers(HostGpus()),
+    )
     announce_task(task_id)
     for experiment_id in step.ready:
         ring_for_experiment(experiment_id)
@@ -45,17 +51,27 @@ def advance_task(task_id: int) -> None:
 def run_queued_experiment(experiment_id: int) -> None:
     """Run an experiment if it still waits for a worker, then ring for its task.
 
-    A worker that is asked to stop puts it back into the queue for another, or for the next start.
+    Where it has to wait for GPUs, one that fits runs in its place, so that no message is lost on
+    it. A worker that is asked to stop puts an experiment back into the queue for another, or for
+    the next start.
     """
+    if not _queued(experiment_id).exists():
+        return
+    if _run(experiment_id) or any(map(_run, next_in_line(HostGpus().cards()))):
+        ring_for_waiting_experiments()
+
+
+def _queued(experiment_id: int) -> QuerySet[Experiment]:
+    return Experiment.objects.filter(pk=experiment_id, status="PENDING", task__driver="")
+
+
+def _run(experiment_id: int) -> bool:
+    """False when it was not to be had."""
     if asked_to_stop():
-        return
-    experiment = (
-        Experiment.objects.select_related("task")
-        .filter(pk=experiment_id, status="PENDING", task__driver="")
-        .first()
-    )
+        return False
+    experiment = _queued(experiment_id).select_related("task").first()
     if experiment is None:
-        return
+        return False
     task_id = experiment.task_id
     controller = build_controller(experiment.task.parsed_spec().deployment_mode)
     log = TaskLog(
@@ -67,9 +83,12 @@ def run_queued_experiment(experiment_id: int) -> None:
         ports = build_ports(
             controller, log, on_progress=PhaseBell(task_id), interrupted=asked_to_stop
         )
-        run_experiment(experiment_id, ports)
+        ended_as = run_experiment(experiment_id, ports)
     announce_task(task_id)
+    if ended_as is None:
+        return False
     ring_for_task(task_id)
+    return True
 
 
 class PhaseBell:
@@ -83,6 +102,12 @@ class PhaseBell:
         if phase != self._last_phase:
             self._last_phase = phase
             announce_task(self._task_id)
+
+
+def ring_for_waiting_experiments() -> None:
+    """Those that wait for GPUs and fit on this host now, the largest first."""
+    for experiment_id in next_in_line(HostGpus().cards()):
+        ring_for_experiment(experiment_id)
 
 
 def ring_for_waiting_tasks() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,17 @@ from django.conf import settings
 
 from controllers.base import Controller, DeploymentError, DeploymentIdentity, DeploymentRequest
 from controllers.engines.base import Engine
-from controllers.engines.catalogue import engine as engine_called
 from controllers.registry import DeploymentModeUnavailable
 from tuning import formatting
 from tuning.composition import build_controller
 from tuning.domain.counting import Extent, configuration_at, extent_of
 from tuning.domain.names import DeploymentMode, FlagValue
-from tuning.domain.parameters import Configuration, flag_name
+from tuning.domain.parameters import Configuration
 from tuning.domain.search import build_strategy
 from tuning.domain.space import SpaceError
 from tuning.domain.spec import InvalidTask, Problem, SearchStrategy, TaskSpec, parse_task
-from tuning.domain.spelling import suggestion
 from tuning.estimates import estimated_experiment_s
+from tuning.flag_findings import engine_of, flag_problems, flag_warnings
 from tuning.orchestrator.plan import deployment_request
 
 MANY_RUNS = 200
@@ -66,8 +64,8 @@ def preview_task(document: str | bytes | Mapping[str, Any]) -> Preview:
         spec = parse_task(document)
     except InvalidTask as invalid:
         return Preview(problems=invalid.problems)
-    engine = _engine(spec)
-    problems = tuple(_reserved_flags(spec, engine))
+    engine = engine_of(spec.base_runtime)
+    problems = flag_problems(spec, engine)
     if problems:
         return Preview(problems=problems)
     extent = extent_of(spec.space(), engine.gpu_flags)
@@ -108,22 +106,6 @@ def mode_refusal(mode: DeploymentMode) -> str | None:
 def _controller(mode: DeploymentMode, models_dir: Path) -> Controller:
     """One for all keystrokes: building one takes longer than everything else in a preview."""
     return build_controller(mode, models_dir)
-
-
-@functools.cache
-def _engine_of(name: Any, llama_server_binary: str | None) -> Engine:
-    return engine_called(name, llama_server_binary)
-
-
-def _engine(spec: TaskSpec) -> Engine:
-    return _engine_of(spec.base_runtime, settings.AUTOTUNER_LLAMA_SERVER)
-
-
-def _reserved_flags(spec: TaskSpec, engine: Engine) -> Iterator[Problem]:
-    for name in spec.parameters:
-        if flag_name(name) in engine.reserved_flags:
-            message = f"can't be tuned: the autotuner sets this flag of {engine.name} itself"
-            yield Problem(("parameters", name), message)
 
 
 def _runs(spec: TaskSpec, extent: Extent) -> tuple[int, bool]:
@@ -194,10 +176,7 @@ def _warnings(spec: TaskSpec, engine: Engine, runs: int, total_s: float) -> Iter
         )
         if failure:
             yield failure.message
-    for name in islice(spec.parameters, 100):
-        if not _is_known(name, engine):
-            close = suggestion(name, engine.known_flags) or "; check its spelling"
-            yield f"{name} is none of the flags of {engine.name} that are explained here{close}"
+    yield from flag_warnings(spec, engine)
     if runs > MANY_RUNS:
         yield f"{runs:,} experiments are a lot. Random search finds good values with far fewer."
     limit_s = settings.AUTOTUNER_TASK_TIME_LIMIT_S
@@ -206,7 +185,3 @@ def _warnings(spec: TaskSpec, engine: Engine, runs: int, total_s: float) -> Iter
             f"This takes longer than {formatting.duration(limit_s)}, after which a task is "
             "cancelled; it keeps what was measured until then."
         )
-
-
-def _is_known(name: str, engine: Engine) -> bool:
-    return name in engine.known_flags or name.removeprefix("no-") in engine.known_flags

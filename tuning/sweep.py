@@ -10,19 +10,18 @@ import logging
 import threading
 from typing import Any
 
-from celery.signals import worker_ready, worker_shutdown, worker_shutting_down
+from celery.signals import celeryd_init, worker_ready, worker_shutdown, worker_shutting_down
 from django.conf import settings
 from django.db import connection
 
-from controllers.registry import DeploymentModeUnavailable
-from tuning.composition import build_controller
-from tuning.domain.names import DeploymentMode
+from tuning.composition import HostGpus, take_back
 from tuning.doorbell import announce_task, ring_for_experiment
 from tuning.housekeeping import apply_retention
 from tuning.models import Experiment, Task
 from tuning.orchestrator.advance import advance
+from tuning.orchestrator.gpus import fitting_on_workers, next_in_line
 from tuning.orchestrator.lease import lease_times
-from tuning.orchestrator.reaper import Reaped, remove_orphans, return_abandoned_experiments
+from tuning.orchestrator.reaper import Reaped
 from tuning.system.heartbeat import WorkerPulse
 
 logger = logging.getLogger(__name__)
@@ -33,29 +32,29 @@ LAST_SWEEP_S = 5.0
 
 def sweep() -> Reaped:
     """Take back from dead workers, stop orphaned engines, move every open task on."""
-    abandoned = return_abandoned_experiments()
-    engines: list[str] = []
-    for mode in DeploymentMode:
-        try:
-            controller = build_controller(mode)
-        except DeploymentModeUnavailable:
-            continue
-        engines += remove_orphans(settings.AUTOTUNER_INSTANCE, controller)
-    for experiment in Experiment.objects.filter(pk__in=abandoned):
+    reaped = take_back()
+    for experiment in Experiment.objects.filter(pk__in=reaped.experiments):
         announce_task(experiment.task_id)
     ring_again()
     apply_retention()
-    return Reaped(abandoned, tuple(engines))
+    return reaped
 
 
 def ring_again() -> None:
-    """Move every open task of the workers on, and ring for experiments that wait for a worker."""
+    """Move every open task of the workers on, and ring for experiments that wait for a worker.
+
+    Of those that wait for GPUs only for those that fit now: more would only fill the queue.
+    """
+    host = HostGpus()
+    room_for = fitting_on_workers(host)
     for task_id in Task.objects.for_workers().open().order_by("pk").values_list("pk", flat=True):
-        step = advance(task_id, max_running=settings.AUTOTUNER_MAX_RUNNING_TASKS)
+        step = advance(task_id, max_running=settings.AUTOTUNER_MAX_RUNNING_TASKS, room_for=room_for)
         if step.finished:
             announce_task(task_id)
         for experiment_id in step.ready:
             ring_for_experiment(experiment_id)
+    for experiment_id in next_in_line(host.cards()):
+        ring_for_experiment(experiment_id)
 
 
 class Sweeper:
@@ -95,10 +94,20 @@ class Sweeper:
 _sweeper: Sweeper | None = None
 
 
+@celeryd_init.connect
+def make_room_for_every_gpu(conf: Any, **_: object) -> None:
+    """A worker takes at least as many experiments at once as its host has GPUs.
+
+    `celery worker --concurrency` still says otherwise.
+    """
+    conf.worker_concurrency = max(conf.worker_concurrency, len(HostGpus().cards().present))
+
+
 @worker_ready.connect
 def start_sweeping(sender: Any, **_: object) -> None:
     global _sweeper
-    _sweeper = Sweeper(WorkerPulse(sender.controller.concurrency))
+    gpus = len(HostGpus().cards().present)
+    _sweeper = Sweeper(WorkerPulse(sender.controller.concurrency, gpus))
     _sweeper.start()
 
 

@@ -9,31 +9,20 @@ from __future__ import annotations
 import re
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 from controllers.base import DeploymentError
+from controllers.engines.flag_catalogue import EMPTY, FlagCatalogue
+from controllers.engines.known_flag import KnownFlag as KnownFlag
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.names import EngineName, FlagValue
+from tuning.domain.parameters import flag_name
 
 MAX_QUOTED_LINE = 300
 """Characters of one log line that a failure's message quotes."""
-
-
-@dataclass(frozen=True)
-class KnownFlag:
-    """One flag that the product can explain.
-
-    `name` is without dashes, `default` is written as a user would type it, and `values` lists
-    every accepted value where there are only a few.
-    """
-
-    name: str
-    meaning: str
-    default: str
-    values: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -134,7 +123,8 @@ _TELLING = re.compile(
 class Engine(ABC):
     """An inference server that speaks the OpenAI API.
 
-    Instances hold no state that changes and may be used from several threads.
+    Instances hold no state that changes and may be used from several threads. `allowed_flags` are
+    those that an administrator allows although the catalogue refuses them.
     """
 
     name: ClassVar[EngineName]
@@ -151,13 +141,23 @@ class Engine(ABC):
     shares_host_memory: ClassVar[bool] = False
     """Whether its processes pass tensors through shared memory, of which a container has little
     by itself."""
+    help_arguments: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """What to run in its image to be told its flags, in place of a command's arguments: the first
+    that is answered will do."""
     extra_symptoms: ClassVar[tuple[Symptom, ...]] = ()
     """What only this engine says; looked for before `COMMON_SYMPTOMS`."""
 
+    catalogue: FlagCatalogue = EMPTY
+    """What is known of its flags; nothing, unless an engine says otherwise."""
+    allowed_flags: frozenset[str] = frozenset()
+
+    def __init__(self, allowed_flags: Iterable[str] = ()) -> None:
+        self.allowed_flags = frozenset(flag_name(name) for name in allowed_flags)
+
     @property
-    @abstractmethod
     def known_flags(self) -> Mapping[str, KnownFlag]:
-        """Flags that can be explained, by name without dashes. Others are allowed as well."""
+        """Flags that can be explained, by each of their names. Others are allowed as well."""
+        return self.catalogue.by_spelling
 
     @abstractmethod
     def locate_model(self, model: str, models_dir: Path) -> str:
@@ -179,7 +179,7 @@ class Engine(ABC):
         """The command that serves `model` (from `locate_model`) at `host`:`port`.
 
         Raises:
-            DeploymentError: `parameters` contain a flag that the controller sets itself.
+            DeploymentError: as `flags` does.
         """
 
     @abstractmethod
@@ -190,12 +190,12 @@ class Engine(ABC):
         host: str,
         port: int,
         parameters: Mapping[str, FlagValue],
-        image_tag: str | None = None,
+        image: str,
     ) -> ContainerCommand:
-        """As `local_command`, with `model` as it is called inside the container.
+        """As `local_command`, with `model` as it is called inside a container of `image`.
 
         Raises:
-            DeploymentError: `parameters` contain a flag that the controller sets itself.
+            DeploymentError: as `flags` does.
         """
 
     @abstractmethod
@@ -210,7 +210,10 @@ class Engine(ABC):
         """How many GPUs an engine with these flags takes; 0 for one that does without."""
         return 0
 
-    def image_with_tag(self, tag: str | None) -> str:
+    def image_with_tag(self, image: str | None = None, tag: str | None = None) -> str:
+        """The engine's own image, or `image`, of which only Docker's usual tag can be expected."""
+        if image is not None:
+            return f"{image}:{tag or 'latest'}"
         return f"{self.image}:{tag or self.default_image_tag}"
 
     def classify_exit(self, log_lines: Sequence[str], exit_code: int | None) -> Failure:
@@ -236,16 +239,35 @@ class Engine(ABC):
         """The line that says most about a crash, short enough for a message; '' without any."""
         return most_telling_line(log_lines)
 
+    def flag_refusal(self, name: str, value: FlagValue | None = None) -> str | None:
+        """Why a task may not set the flag `name`, as a whole sentence; None where it may."""
+        if self._is_reserved(flag_name(name)):
+            return (
+                f"`{name}` can't be a parameter: the autotuner sets this flag of {self.name} "
+                "itself."
+            )
+        return self.catalogue.why_refused(name, value, self.allowed_flags)
+
     def flags(self, parameters: Mapping[str, FlagValue]) -> list[str]:
-        """`parameters` as arguments, after making sure that none is the controller's own."""
-        for name in parameters:
-            if name.lstrip("-").replace("_", "-") in self.reserved_flags:
-                raise DeploymentError(
-                    FailureKind.BAD_FLAG,
-                    f"`{name}` can't be a parameter: the autotuner sets this flag of {self.name} "
-                    "itself.",
-                )
+        """`parameters` as arguments.
+
+        Raises:
+            DeploymentError: BAD_FLAG, for a flag that a task may not set, a value that its flag
+                does not take, and a broken rule between flags.
+        """
+        refusals = [self.flag_refusal(name, value) for name, value in parameters.items()]
+        problems = [problem.message for problem in self.catalogue.problems(parameters)]
+        for message in (*refusals, *problems):
+            if message:
+                raise DeploymentError(FailureKind.BAD_FLAG, message)
         return flag_arguments(parameters)
+
+    def _is_reserved(self, name: str) -> bool:
+        """argparse takes the unambiguous beginning of a flag for the flag."""
+        if name in self.reserved_flags:
+            return True
+        is_known = self.catalogue.find(name) is not None
+        return not is_known and any(flag.startswith(name) for flag in self.reserved_flags)
 
 
 def flag_arguments(parameters: Mapping[str, FlagValue]) -> list[str]:

@@ -9,17 +9,17 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from controllers.engines.base import (
     ContainerCommand,
     Engine,
-    KnownFlag,
     LocalCommand,
     quoted,
     symptom,
 )
+from controllers.engines.flag_catalogue import DATA, read_catalogue
 from controllers.engines.llamacpp_flags import known_flags
 from controllers.engines.model_files import locate_gguf
 from tuning.domain.failures import Failure, FailureKind
@@ -28,6 +28,7 @@ from tuning.domain.names import EngineName, FlagValue
 EMBEDDED_SERVER = "controllers.engines.llamacpp_server"
 PROJECT_ROOT = Path(__file__).resolve().parents[2]
 VERSION_TIMEOUT_S = 5.0
+CATALOGUE = read_catalogue(DATA / "llamacpp.toml", known_flags())
 
 # On a failed assertion ggml would run a debugger for seconds and bury the reason in its output.
 _ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}
@@ -39,9 +40,11 @@ class LlamaCpp(Engine):
     """`llama_server_binary` names the binary to use; without it, PATH is searched for one."""
 
     name = EngineName.LLAMACPP
+    catalogue = CATALOGUE
     # Nobody publishes an image under this name: it is built from the project's .devops directory.
     image = "llama.cpp"
     default_image_tag = "server"
+    help_arguments = (("--help",),)
     reserved_flags = frozenset(
         {"model", "m", "alias", "a", "host", "port", "hf-repo", "model-url", "docker-repo"}
     )
@@ -54,12 +57,11 @@ class LlamaCpp(Engine):
         ),
     )
 
-    def __init__(self, llama_server_binary: str | None = None) -> None:
+    def __init__(
+        self, llama_server_binary: str | None = None, allowed_flags: Iterable[str] = ()
+    ) -> None:
+        super().__init__(allowed_flags)
         self._configured_binary = llama_server_binary
-
-    @property
-    def known_flags(self) -> Mapping[str, KnownFlag]:
-        return _embedded_flags()
 
     def locate_model(self, model: str, models_dir: Path) -> str:
         return str(locate_gguf(model, models_dir))
@@ -88,11 +90,11 @@ class LlamaCpp(Engine):
         host: str,
         port: int,
         parameters: Mapping[str, FlagValue],
-        image_tag: str | None = None,
+        image: str,
     ) -> ContainerCommand:
         own = _own_arguments(model, served_model_name, host, port)
         arguments = (*own, *self.flags(parameters))
-        return ContainerCommand(self.image_with_tag(image_tag), "/app/llama-server", arguments)
+        return ContainerCommand(image, "/app/llama-server", arguments)
 
     def missing(self) -> Failure | None:
         if self._configured_binary and not self._binary():
@@ -133,11 +135,6 @@ class LlamaCpp(Engine):
 def _own_arguments(model: str, served_model_name: str, host: str, port: int) -> tuple[str, ...]:
     named = ("--model", model, "--alias", served_model_name)
     return (*named, "--host", host, "--port", str(port))
-
-
-@functools.cache
-def _embedded_flags() -> Mapping[str, KnownFlag]:
-    return known_flags()
 
 
 @functools.cache

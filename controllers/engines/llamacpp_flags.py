@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from controllers.engines.base import KnownFlag
+from controllers.engines.known_flag import Bounds, FlagType, KnownFlag
 
 MAX_THREADS = 512
 """ggml's GGML_MAX_N_THREADS; above it the server would misbehave instead of refusing."""
@@ -307,11 +307,36 @@ FLAGS: tuple[ServerFlag, ...] = (
 
 
 def known_flags() -> dict[str, KnownFlag]:
-    """Every flag of the table by each of its long names, without dashes."""
-    known: dict[str, KnownFlag] = {}
-    for flag in FLAGS:
-        for name in flag.names:
-            if name.startswith("--"):
-                bare = name.removeprefix("--")
-                known[bare] = KnownFlag(bare, flag.meaning, flag.default, flag.values)
-    return known
+    """Every flag of the table by its first long name, without dashes."""
+    return {flag.name: flag for flag in map(_known_flag, FLAGS)}
+
+
+def _known_flag(flag: ServerFlag) -> KnownFlag:
+    name, *aliases = (
+        spelling.removeprefix("--") for spelling in flag.names if spelling.startswith("--")
+    )
+    bounds = Bounds()
+    words: tuple[str, ...] = ()
+    match flag.reader:
+        case None:
+            kind = FlagType.SWITCH
+        case Choice():
+            kind = FlagType.CHOICE
+        case Whole(minimum, maximum):
+            kind, bounds = FlagType.INT, Bounds(minimum, maximum)
+            words = tuple(flag.reader.words or ())
+        case Fraction(minimum, maximum):
+            kind, bounds = FlagType.FLOAT, Bounds(minimum, maximum)
+        case _:
+            kind = FlagType.TEXT
+    return KnownFlag(
+        name=name,
+        meaning=flag.meaning,
+        default=flag.default,
+        values=flag.values,
+        type=kind,
+        bounds=bounds,
+        words=words,
+        bare=flag.bare,
+        aliases=tuple(aliases),
+    )

@@ -7,8 +7,6 @@ import shutil
 import sys
 from pathlib import Path
 
-from controllers.engines.base import KnownFlag
-
 
 def installed_version(*distributions: str) -> str | None:
     """The version of the first of `distributions` that this Python has, with its name."""
@@ -26,7 +24,3 @@ def script(name: str) -> str | None:
     The first matters when the virtual environment runs without having been activated.
     """
     return shutil.which(name, path=str(Path(sys.executable).parent)) or shutil.which(name)
-
-
-def by_name(*flags: KnownFlag) -> dict[str, KnownFlag]:
-    return {flag.name: flag for flag in flags}

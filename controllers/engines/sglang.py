@@ -10,66 +10,21 @@ from pathlib import Path
 from controllers.engines.base import (
     ContainerCommand,
     Engine,
-    KnownFlag,
     LocalCommand,
     count_of,
     symptom,
 )
+from controllers.engines.flag_catalogue import DATA, read_catalogue
 from controllers.engines.model_files import locate_directory_or_hub_id
-from controllers.engines.python_package import by_name, installed_version
+from controllers.engines.python_package import installed_version
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.names import EngineName, FlagValue
 
-# Meanings and defaults: "Server Arguments" in the documentation of SGLang.
-_KNOWN_FLAGS = by_name(
-    KnownFlag("tp-size", "GPUs that share each layer of the model", "1"),
-    KnownFlag("dp-size", "copies of the model behind one address", "1"),
-    KnownFlag(
-        "enable-dp-attention",
-        "the dp-size groups share the GPUs of tp-size: attention is split by requests",
-        "off",
-    ),
-    KnownFlag("pp-size", "groups of GPUs that share the layers among them", "1"),
-    KnownFlag(
-        "mem-fraction-static",
-        "share of the memory for weights and KV cache, from 0 to 1; lower it when memory runs out",
-        "by model and hardware",
-    ),
-    KnownFlag("max-running-requests", "most requests computed at the same time", "by memory"),
-    KnownFlag("max-total-tokens", "most tokens in the KV cache", "by mem-fraction-static"),
-    KnownFlag(
-        "chunked-prefill-size",
-        "most tokens of a prompt computed at once; -1 never splits a prompt",
-        "by hardware",
-    ),
-    KnownFlag("max-prefill-tokens", "most tokens in one batch of prompts", "16384"),
-    KnownFlag(
-        "schedule-policy",
-        "which waiting request comes next",
-        "fcfs",
-        ("lpm", "random", "fcfs", "dfs-weight", "lof", "priority", "routing-key"),
-    ),
-    KnownFlag(
-        "schedule-conservativeness",
-        "higher takes fewer requests at once; raise it when requests are often retracted",
-        "1.0",
-    ),
-    KnownFlag("context-length", "most tokens in one request, prompt and answer", "the model's own"),
-    KnownFlag(
-        "kv-cache-dtype",
-        "data type of the KV cache",
-        "auto",
-        ("auto", "fp8_e5m2", "fp8_e4m3", "bf16", "bfloat16", "fp4_e2m1"),
-    ),
-    KnownFlag("page-size", "tokens in one page of the KV cache", "1"),
-    KnownFlag("stream-interval", "tokens sent to a client at once", "1"),
-    KnownFlag("disable-radix-cache", "don't keep common beginnings of prompts", "off"),
-)
+CATALOGUE = read_catalogue(DATA / "sglang.toml")
 
-
-_TP = ("tp-size", "tensor-parallel-size")
-_PP = ("pp-size", "pipeline-parallel-size")
-_DP = ("dp-size", "data-parallel-size")
+_TP = ("tp-size", "tensor-parallel-size", "tp")
+_PP = ("pp-size", "pipeline-parallel-size", "pp")
+_DP = ("dp-size", "data-parallel-size", "dp")
 _DP_ATTENTION = "enable-dp-attention"
 
 
@@ -77,9 +32,11 @@ class Sglang(Engine):
     """Serves what SGLang takes: a model directory or a hub id."""
 
     name = EngineName.SGLANG
+    catalogue = CATALOGUE
     image = "lmsysorg/sglang"
     default_image_tag = "latest"
     shares_host_memory = True
+    help_arguments = (("python3", "-m", "sglang.launch_server", "--help"),)
     gpu_flags = frozenset({*_TP, *_PP, *_DP, _DP_ATTENTION})
     reserved_flags = frozenset({"model-path", "model", "served-model-name", "host", "port"})
     extra_symptoms = (
@@ -89,10 +46,6 @@ class Sglang(Engine):
             r"try reducing --mem-fraction-static",
         ),
     )
-
-    @property
-    def known_flags(self) -> Mapping[str, KnownFlag]:
-        return _KNOWN_FLAGS
 
     def locate_model(self, model: str, models_dir: Path) -> str:
         return locate_directory_or_hub_id(model, models_dir)
@@ -115,11 +68,11 @@ class Sglang(Engine):
         host: str,
         port: int,
         parameters: Mapping[str, FlagValue],
-        image_tag: str | None = None,
+        image: str,
     ) -> ContainerCommand:
         own = _own_arguments(model, served_model_name, host, port)
         arguments = ("python3", *own, *self.flags(parameters))
-        return ContainerCommand(self.image_with_tag(image_tag), None, arguments)
+        return ContainerCommand(image, None, arguments)
 
     def gpus_needed(self, parameters: Mapping[str, FlagValue]) -> int:
         """Data-parallel copies have their own GPUs, unless only attention is data-parallel."""

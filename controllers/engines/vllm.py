@@ -15,64 +15,18 @@ from pathlib import Path
 from controllers.engines.base import (
     ContainerCommand,
     Engine,
-    KnownFlag,
     LocalCommand,
     count_of,
     quoted,
     symptom,
 )
+from controllers.engines.flag_catalogue import DATA, read_catalogue
 from controllers.engines.model_files import locate_directory_or_hub_id
-from controllers.engines.python_package import by_name, script
+from controllers.engines.python_package import script
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.names import EngineName, FlagValue
 
-# Meanings and defaults: "Engine Arguments" in the documentation of vLLM.
-_KNOWN_FLAGS = by_name(
-    KnownFlag("tensor-parallel-size", "GPUs that share each layer of the model", "1"),
-    KnownFlag("pipeline-parallel-size", "groups of GPUs that share the layers among them", "1"),
-    KnownFlag("data-parallel-size", "copies of the model behind one address", "1"),
-    KnownFlag(
-        "gpu-memory-utilization",
-        "share of the GPU's memory for weights, activations and KV cache, from 0 to 1",
-        "0.9 or 0.92, by version",
-    ),
-    KnownFlag(
-        "kv-cache-memory-bytes",
-        "memory for the KV cache, whatever gpu-memory-utilization says",
-        "by gpu-memory-utilization",
-    ),
-    KnownFlag("max-model-len", "most tokens in one request, prompt and answer", "the model's own"),
-    KnownFlag("max-num-seqs", "most requests computed in one step", "by version and hardware"),
-    KnownFlag(
-        "max-num-batched-tokens", "most tokens computed in one step", "by version and hardware"
-    ),
-    KnownFlag(
-        "enable-chunked-prefill",
-        "split long prompts so that they share steps with generation; "
-        "no-enable-chunked-prefill switches it off",
-        "on where the model allows it",
-    ),
-    KnownFlag(
-        "enable-prefix-caching",
-        "keep the KV cache of common beginnings of prompts; "
-        "no-enable-prefix-caching switches it off",
-        "on where the model allows it",
-    ),
-    KnownFlag("kv-cache-dtype", "data type of the KV cache, such as fp8; more by version", "auto"),
-    KnownFlag(
-        "dtype",
-        "data type of weights and activations",
-        "auto",
-        ("auto", "half", "float16", "bfloat16", "float", "float32"),
-    ),
-    KnownFlag("quantization", "how the weights are quantized", "as the model's files say"),
-    KnownFlag("block-size", "tokens in one block of the KV cache", "by version and hardware"),
-    KnownFlag(
-        "enforce-eager",
-        "neither compile the model nor use CUDA graphs: starts sooner, computes more slowly",
-        "off",
-    ),
-)
+CATALOGUE = read_catalogue(DATA / "vllm.toml")
 
 VERSION_TIMEOUT_S = 5.0
 # `vllm --version` would do as well, but it imports everything first, which takes 8 seconds.
@@ -102,9 +56,12 @@ class Vllm(Engine):
     """Serves what `vllm serve` takes: a model directory or a hub id."""
 
     name = EngineName.VLLM
+    catalogue = CATALOGUE
     image = "vllm/vllm-openai"
     default_image_tag = "latest"
     shares_host_memory = True
+    # Newer versions show all flags only when asked for all.
+    help_arguments = (("serve", "--help=all"), ("serve", "--help"))
     gpu_flags = frozenset({"tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"})
     reserved_flags = frozenset({"model", "served-model-name", "host", "port", "uds"})
     extra_symptoms = (
@@ -139,10 +96,6 @@ class Vllm(Engine):
         ),
     )
 
-    @property
-    def known_flags(self) -> Mapping[str, KnownFlag]:
-        return _KNOWN_FLAGS
-
     def locate_model(self, model: str, models_dir: Path) -> str:
         return locate_directory_or_hub_id(model, models_dir)
 
@@ -165,12 +118,12 @@ class Vllm(Engine):
         host: str,
         port: int,
         parameters: Mapping[str, FlagValue],
-        image_tag: str | None = None,
+        image: str,
     ) -> ContainerCommand:
         # The image's own program differs by version: `vllm serve`, or the module behind it.
         own = _own_arguments(model, served_model_name, host, port)
         arguments = (*own, *self.flags(parameters))
-        return ContainerCommand(self.image_with_tag(image_tag), "vllm", arguments)
+        return ContainerCommand(image, "vllm", arguments)
 
     def missing(self) -> Failure | None:
         if script("vllm"):

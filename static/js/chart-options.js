@@ -3,6 +3,8 @@
 const SYMBOLS = ["circle", "rect", "triangle", "diamond", "roundRect", "pin"];
 const LOG_FROM = 20; // times the smallest value: then a logarithmic axis shows more
 const NARROW = 480; // pixels
+const TOOLTIP_WIDTH = 46; // characters
+const MANY = 300; // points, which are drawn smaller
 
 export function optionsOf(kind, data, chosen, colours, width) {
   const options = KINDS[kind](data, chosen, colours, width);
@@ -22,7 +24,7 @@ export function optionsOf(kind, data, chosen, colours, width) {
       borderWidth: 1,
       padding: 8,
       textStyle: { color: colours.ink, fontSize: 12, fontFamily: colours.font },
-      formatter: ({ data: point }) => (point?.tip ? point.tip.flatMap(wrapped).join("\n") : ""),
+      formatter: ({ data: point }) => (point?.tip ? point.tip.flatMap((line) => wrapped(line)).join("\n") : ""),
     },
   };
 }
@@ -50,11 +52,11 @@ function scale(measure, values) {
 }
 
 // Canvas text does not wrap by itself.
-function wrapped(text, width = 46) {
+function wrapped(text) {
   const lines = [""];
   for (const word of text.split(" ")) {
     const last = lines[lines.length - 1];
-    if (last && last.length + word.length >= width) lines.push(word);
+    if (last && last.length + word.length >= TOOLTIP_WIDTH) lines.push(word);
     else lines[lines.length - 1] = last ? `${last} ${word}` : word;
   }
   return lines;
@@ -88,27 +90,30 @@ function axis(title, colours, more = {}) {
   };
 }
 
+// There may be a thousand experiments, so that they come as rows without names.
+const experiment = ([id, number, role, outcome, settings, ...values]) => ({ id, number, role, outcome, settings, values });
 const named = (one) => `Experiment ${one.number}${one.role ? ` (${one.role})` : ""}`;
 
 // --- Kinds ---
 
 function history(data, chosen, colours) {
-  const shown = scale(data.measure, [...data.experiments.map((one) => one.value), data.baseline]);
+  const experiments = data.experiments.map(experiment).map((one) => ({ ...one, value: one.values[0] }));
+  const shown = scale(data.measure, [...experiments.map((one) => one.value), data.baseline]);
   const point = (one, y) => ({
     value: [one.number, y],
     experiment: one.id,
     tip: [named(one), one.value === null ? one.outcome : `${shown.text(one.value)}, ${one.outcome}`, one.settings],
   });
-  const measured = data.experiments.filter((one) => one.value !== null);
+  const measured = experiments.filter((one) => one.value !== null);
   const isSuccess = (one) => one.outcome === "success";
   const steps = data.best.map(([number, value]) => [number, shown.of(value)]);
   if (steps.length) steps.push([data.last, steps[steps.length - 1][1]]);
-  const first = data.experiments[0].number;
+  const first = experiments[0].number;
   const series = [
     { name: "Best so far", type: "line", step: "end", symbol: "none", silent: true, lineStyle: { width: 2, color: colours.best }, itemStyle: { color: colours.best }, data: steps },
-    { name: "Success", type: "scatter", symbolSize: 7, itemStyle: { color: colours.series[0] }, data: measured.filter(isSuccess).map((one) => ({ ...point(one, shown.of(one.value)), ...(one.role === "best" ? { symbol: "diamond", symbolSize: 13, itemStyle: { color: colours.best } } : {}) })) },
+    { name: "Success", type: "scatter", symbolSize: measured.length > MANY ? 4 : 7, itemStyle: { color: colours.series[0] }, data: measured.filter(isSuccess).map((one) => ({ ...point(one, shown.of(one.value)), ...(one.role === "best" ? { symbol: "diamond", symbolSize: 13, itemStyle: { color: colours.best } } : {}) })) },
     { name: "SLO violated", type: "scatter", symbol: "emptyTriangle", symbolSize: 9, itemStyle: { color: colours.series[3] }, data: measured.filter((one) => !isSuccess(one)).map((one) => point(one, shown.of(one.value))) },
-    { name: "No value", type: "scatter", symbol: CROSS, symbolSize: 9, yAxisIndex: 1, itemStyle: { color: colours.bad }, data: data.experiments.filter((one) => one.value === null).map((one) => point(one, 0)) },
+    { name: "No value", type: "scatter", symbol: CROSS, symbolSize: 9, yAxisIndex: 1, itemStyle: { color: colours.bad }, data: experiments.filter((one) => one.value === null).map((one) => point(one, 0)) },
   ].filter((one) => one.data.length);
   if (data.baseline !== null) {
     series.push({ name: "Baseline", type: "line", symbol: "none", silent: true, lineStyle: { type: "dashed", width: 1.5, color: colours.baseline }, itemStyle: { color: colours.baseline }, data: [[first, shown.of(data.baseline)], [data.last, shown.of(data.baseline)]] });
@@ -161,27 +166,28 @@ function coloured(curve, index, colours) {
 function pareto(data, chosen, colours) {
   const position = Math.max(0, data.latencies.findIndex((one) => one.name === chosen.latency));
   const latency = data.latencies[position];
-  const x = scale(data.throughput, data.points.map((one) => one.values[0]));
-  const y = scale(latency, data.points.map((one) => one.values[1 + position]));
+  const experiments = data.points.map(experiment);
+  const x = scale(data.throughput, experiments.map((one) => one.values[0]));
+  const y = scale(latency, experiments.map((one) => one.values[1 + position]));
   const place = (one) => [x.of(one.values[0]), y.of(one.values[1 + position])];
   const point = (one) => ({
     value: place(one),
     experiment: one.id,
     tip: [named(one), x.text(one.values[0]), `${latency.label} ${y.text(one.values[1 + position])}`, one.outcome, one.settings],
   });
-  const byId = new Map(data.points.map((one) => [one.id, one]));
+  const byId = new Map(experiments.map((one) => [one.id, one]));
   const front = data.fronts[latency.name].map((id) => byId.get(id)).reverse();
   const scatter = (name, points, more) => ({ name, type: "scatter", data: points.map(point), ...more });
-  const others = data.points.filter((one) => !one.role && !front.includes(one));
+  const others = experiments.filter((one) => !one.role && !front.includes(one));
   return {
     legend: {},
     xAxis: axis(x.title, colours),
     yAxis: axis(y.title, colours, { type: y.type }),
     series: [
-      scatter("Others", others, { symbolSize: 6, itemStyle: { color: colours.faint } }),
+      scatter("Others", others, { symbolSize: others.length > MANY ? 4 : 6, itemStyle: { color: colours.faint } }),
       { name: "On the front", type: "line", step: "start", symbol: "circle", symbolSize: 8, itemStyle: { color: colours.series[0] }, lineStyle: { color: colours.series[0], width: 2 }, data: front.map(point) },
-      scatter("Best", data.points.filter((one) => one.role === "best"), { symbol: "diamond", symbolSize: 15, z: 5, itemStyle: { color: colours.best } }),
-      scatter("Baseline", data.points.filter((one) => one.role === "baseline"), { symbol: "rect", symbolSize: 11, z: 5, itemStyle: { color: colours.baseline } }),
+      scatter("Best", experiments.filter((one) => one.role === "best"), { symbol: "diamond", symbolSize: 15, z: 5, itemStyle: { color: colours.best } }),
+      scatter("Baseline", experiments.filter((one) => one.role === "baseline"), { symbol: "rect", symbolSize: 11, z: 5, itemStyle: { color: colours.baseline } }),
     ].filter((one) => one.data.length),
   };
 }
@@ -195,7 +201,7 @@ function parallel(data, chosen, colours, width) {
     experiment: one.id,
     tip: [named(one), one.value === null ? one.outcome : `${shown.text(one.value)}, ${one.outcome}`, data.axes.map((flag, index) => `${flag.flag}=${one.settings[index]}`).join(" ")],
   });
-  const titled = (title) => ({ name: title, nameLocation: "end", nameGap: 10, nameTextStyle: { color: colours.ink, fontSize: 11, lineHeight: 13 }, axisLine: { lineStyle: { color: colours.faint } }, axisTick: { lineStyle: { color: colours.faint } }, axisLabel: { color: colours.ink, fontSize: 11, textBorderColor: colours.card, textBorderWidth: 3 } });
+  const titled = (title) => ({ name: title, nameLocation: "end", nameGap: 10, nameTextStyle: { color: colours.ink, fontSize: 11, lineHeight: 13 }, axisLine: { lineStyle: { color: colours.faint } }, axisTick: { lineStyle: { color: colours.faint } }, axisLabel: { color: colours.ink, fontSize: 11, hideOverlap: true, textBorderColor: colours.card, textBorderWidth: 3 } });
   const series = { type: "parallel", smooth: false, inactiveOpacity: 0.04, activeOpacity: 0.9 };
   const scaleColours = data.direction === "maximize" ? colours.scale : [...colours.scale].reverse();
   const isNarrow = width < NARROW;
@@ -257,7 +263,7 @@ function timeline(data, chosen, colours) {
   return {
     legend: {},
     grid: { left: 6, right: isLong ? 44 : 18, top: 34, bottom: 6, outerBoundsMode: "same", outerBoundsContain: "all" },
-    dataZoom: isLong ? [{ type: "slider", yAxisIndex: 0, filterMode: "weakFilter", right: 4, width: 18, startValue: numbers.length - ROWS_IN_SIGHT, endValue: numbers.length - 1, brushSelect: false, showDetail: false, borderColor: colours.line, fillerColor: colours.line, handleStyle: { color: colours.muted } }] : [],
+    dataZoom: isLong ? [{ type: "slider", yAxisIndex: 0, filterMode: "weakFilter", right: 4, width: 18, startValue: numbers.length - ROWS_IN_SIGHT, endValue: numbers.length - 1, brushSelect: false, showDetail: false, showDataShadow: false, borderColor: colours.line, fillerColor: colours.line, handleStyle: { color: colours.muted } }] : [],
     xAxis: axis("", colours, { type: "time" }),
     yAxis: axis("Experiment", colours, { type: "category", inverse: true, data: numbers, splitLine: { show: false } }),
     series: [

@@ -130,7 +130,7 @@ def watch_it_end(page: Page) -> None:
 def export_the_winner(page: Page, task_id: int) -> None:
     winner = page.locator("#winner")
     expect(winner).to_contain_text("docker run")
-    expect(winner.locator("pre").first).to_contain_text("--parallel")
+    expect(winner.locator("pre").first).to_contain_text("--ctx-size 1024")
     with page.expect_download() as downloading:
         page.locator(f'a[href="/tasks/{task_id}/export/inference-service/"]').evaluate(
             "link => link.click()"

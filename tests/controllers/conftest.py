@@ -14,8 +14,10 @@ from controllers.base import Controller, Deployment, DeploymentIdentity, EngineS
 from controllers.processes import MARK
 from tuning.domain.names import LogSource
 
-PORT_RANGE = (8201, 8240)
-"""Apart from the product's own 8000-8100, so that tests run beside a tuning."""
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORT_RANGE = (8201 + 40 * WORKER, 8240 + 40 * WORKER)
+"""Apart from the product's own 8000-8100, so that tests run beside a tuning, and from those of
+other workers of pytest-xdist."""
 INSTANCE = f"test{os.getpid()}"
 """Two test runs at once must not take each other's engines for leftovers."""
 

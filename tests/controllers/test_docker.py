@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from docker import DockerClient
-from docker.errors import NotFound
+from docker.errors import ImageNotFound, NotFound
 
 from controllers.base import Deployment, DeploymentError, DeploymentRequest, EngineState
 from controllers.container_plan import (
@@ -18,15 +19,18 @@ from controllers.container_plan import (
     locate_model,
 )
 from controllers.docker import DockerController
-from controllers.images import progress_lines
+from controllers.engines.catalogue import engine
+from controllers.images import ensure_image, progress_lines
 from tests.controllers.conftest import INSTANCE, Lines, wait_for, wait_while_starting
 from tests.controllers.test_docker_conformance import (
     DockerHarness,
-    client,
     docker_controller,
 )
+from tests.docker.engine import client
+from tests.fake_engine.engine import FakeEngineKind
 from tests.fake_engine.image import IMAGE, TAG
 from tuning.domain.failures import FailureKind
+from tuning.domain.names import EngineName
 
 __all__ = ["client"]
 
@@ -116,6 +120,73 @@ def test_the_kernels_kill_for_memory_is_told_from_a_crash(
     controller.delete(deployment)
 
 
+def test_a_kill_from_outside_is_not_taken_for_a_want_of_memory(
+    harness: DockerHarness, client: DockerClient, lines: Lines
+) -> None:
+    deployment = harness.controller.deploy(harness.request(), lines)
+    wait_while_starting(harness.controller, deployment)
+    harness.kill_engine(deployment)
+    wait_for(lambda: harness.controller.exit_failure(deployment) is not None)
+    failure = harness.controller.exit_failure(deployment)
+    assert failure is not None
+    assert failure.kind is FailureKind.CRASHED
+    assert "SIGKILL" in failure.message
+
+
+@pytest.mark.parametrize(("code", "words"), [(255, "code 255"), (134, "SIGABRT")])
+def test_an_exit_code_is_told_as_it_was_meant(
+    harness: DockerHarness, lines: Lines, code: int, words: str
+) -> None:
+    deployment = harness.controller.deploy(harness.request(die_at_start=code), lines)
+    failure = wait_while_starting(harness.controller, deployment).failure
+    assert failure is not None
+    assert words in failure.message
+
+
+def test_an_image_without_the_engine_is_told_from_a_crash(
+    harness: DockerHarness, lines: Lines, tmp_path: Path
+) -> None:
+    controller = DockerController(
+        tmp_path,
+        tmp_path / "models",
+        INSTANCE,
+        engines={EngineName.SGLANG: engine(EngineName.VLLM)},
+        polite_s=1,
+    )
+    request = dataclasses.replace(harness.request(), runtime_image=IMAGE, runtime_image_tag=TAG)
+    deployment = controller.deploy(request, lines)
+    failure = wait_while_starting(controller, deployment).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.IMAGE_MISSING
+    assert f"{IMAGE}:{TAG} has no program vllm" in failure.message
+    controller.delete(deployment)
+
+
+def test_what_the_engine_prints_to_either_stream_is_read(
+    harness: DockerHarness, lines: Lines
+) -> None:
+    deployment = harness.controller.deploy(harness.request(no_such_flag=1), lines)
+    wait_while_starting(harness.controller, deployment)
+    # argparse complains on the standard error, after a usage on it.
+    assert any("unrecognized arguments" in line for line in lines.seen)
+
+
+def test_a_container_with_our_labels_under_another_name_is_left_alone(
+    harness: DockerHarness, client: DockerClient
+) -> None:
+    identity = harness.request().identity
+    name = f"copy-of-{identity.name}"
+    copy = client.containers.create(
+        f"{IMAGE}:{TAG}", ["-c", "pass"], entrypoint=["python3"], name=name, labels=identity.labels
+    )
+    try:
+        assert harness.controller.list_deployments(INSTANCE) == []
+        harness.controller.delete_orphan(identity)
+        assert client.containers.get(name).id == copy.id
+    finally:
+        copy.remove(force=True)
+
+
 def test_what_others_run_is_neither_listed_nor_removed(
     harness: DockerHarness, client: DockerClient, lines: Lines
 ) -> None:
@@ -172,16 +243,45 @@ def test_a_model_stays_below_its_directory_also_through_links(tmp_path: Path) ->
     (tmp_path / "outside").mkdir()
     (models / "link").symlink_to(tmp_path / "outside")
     (models / "alias").symlink_to(models / "inside")
-    assert locate_model("alias", models).host_path == models / "inside"
+    alias = locate_model("alias", models, FakeEngineKind())
+    assert (alias.name, alias.mounts) == ("/model", {models / "inside": "/model"})
     for name in ("link", "../outside", str(tmp_path / "outside"), str(models)):
         with pytest.raises(DeploymentError) as refused:
-            locate_model(name, models)
+            locate_model(name, models, FakeEngineKind())
         assert refused.value.failure.kind is FailureKind.MODEL_MISSING
 
 
+def gguf(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"GGUF")
+    return path
+
+
+def test_a_gguf_file_keeps_the_name_that_the_task_gives_it(tmp_path: Path) -> None:
+    blob = gguf(tmp_path / "blobs" / "7d8b")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "small.gguf").symlink_to(blob)
+    model = locate_model("models/small.gguf", tmp_path, engine(EngineName.LLAMACPP))
+    assert model.name == "/model/small.gguf"
+    assert model.mounts == {blob: "/model/small.gguf"}
+    with pytest.raises(DeploymentError, match="outside of the model directory"):
+        locate_model("small.gguf", tmp_path / "models", engine(EngineName.LLAMACPP))
+
+
+def test_all_parts_of_a_split_gguf_come_along(tmp_path: Path) -> None:
+    names = [f"big-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    parts = [gguf(tmp_path / "big" / name) for name in names]
+    model = locate_model(f"big/{names[0]}", tmp_path, engine(EngineName.LLAMACPP))
+    assert model.name == f"/model/{names[0]}"
+    assert model.mounts == {part: f"/model/{part.name}" for part in parts}
+    parts[1].unlink()
+    with pytest.raises(DeploymentError, match=r"big-00002-of-00003\.gguf is not beside it"):
+        locate_model(f"big/{names[0]}", tmp_path, engine(EngineName.LLAMACPP))
+
+
 def test_a_hub_id_is_handed_through(tmp_path: Path) -> None:
-    model = locate_model("org/model", tmp_path)
-    assert (model.name, model.host_path) == ("org/model", None)
+    model = locate_model("org/model", tmp_path, FakeEngineKind())
+    assert (model.name, model.mounts) == ("org/model", {})
 
 
 def test_proxies_are_passed_on_but_never_for_loopback() -> None:
@@ -216,3 +316,33 @@ def test_a_pull_is_told_now_and_then_in_mib() -> None:
     ]
     lines = list(progress_lines(events, lambda: next(times)))
     assert lines == ["pulled 2 of 10 MiB", "pulled 9 of 10 MiB"]
+
+
+class SilentRegistry:
+    """As docker-py's client, of an engine whose registry never answers."""
+
+    def __init__(self) -> None:
+        self.answer = threading.Event()
+        self.images = self.api = self
+
+    def get(self, name: str) -> None:
+        raise ImageNotFound("No such image")
+
+    def pull(self, *_: object, **__: object) -> Iterator[dict[str, Any]]:
+        self.answer.wait(30)
+        return iter(())
+
+
+def test_a_pull_that_gets_nowhere_can_be_interrupted() -> None:
+    class Cancelled(Exception):
+        pass
+
+    def tick() -> None:
+        raise Cancelled
+
+    registry, said = SilentRegistry(), list[str]()
+    with pytest.raises(Cancelled):
+        ensure_image(registry, "name:tag", said.append, tick)  # type: ignore[arg-type]
+    assert said == ["pulling name:tag, which is not on this host yet"]
+    assert not registry.answer.is_set()
+    registry.answer.set()

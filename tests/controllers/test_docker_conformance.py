@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import docker
 import pytest
 from docker import DockerClient
 
 from controllers.base import Controller, Deployment
 from controllers.docker import DockerController
-from controllers.docker_engine import docker_address
 from tests.controllers.conformance import ControllerConformance, Harness
 from tests.controllers.conftest import INSTANCE, PORT_RANGE
+from tests.docker.engine import client
 from tests.fake_engine.engine import FakeEngineKind
-from tests.fake_engine.image import IMAGE, TAG, write_image
 from tuning.domain.names import EngineName
 
-MUST_RUN = "AUTOTUNER_TESTS_MUST_RUN_DOCKER"
-
-
-@pytest.fixture(scope="session")
-def client(tmp_path_factory: pytest.TempPathFactory) -> DockerClient:
-    """A real engine with FakeEngine's image on it."""
-    if docker_address() is None:
-        message = "no Docker engine answers here"
-        if os.environ.get(MUST_RUN):
-            pytest.fail(message)
-        pytest.skip(message)
-    client = docker.from_env(environment={**os.environ, "DOCKER_HOST": docker_address()})
-    if not client.images.list(f"{IMAGE}:{TAG}"):
-        tar = tmp_path_factory.mktemp("image") / "fake_engine.tar"
-        write_image(tar)
-        client.api.import_image_from_file(str(tar), repository=IMAGE, tag=TAG)
-    return client
+__all__ = ["client"]
 
 
 def docker_controller(runtime_dir: Path) -> DockerController:

@@ -134,7 +134,8 @@ def test_every_engine_explains_flags_and_none_of_them_is_reserved(name: EngineNa
         assert flag.name == key
         assert flag.meaning
         assert flag.default
-        assert not flag.values or flag.default.split()[0] in {*flag.values, "not"}
+        words = {*flag.values, "not", "by", "as"}
+        assert not flag.values or flag.default.split()[0] in words
 
 
 @pytest.mark.parametrize(
@@ -503,3 +504,38 @@ class TestModels:
         for nonsense in ("/nowhere/at/all", "a/b/c", "what is this?"):
             with pytest.raises(DeploymentError, match="not a hub id"):
                 self.locate(EngineName.SGLANG, nonsense, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "gpus"),
+    [
+        (EngineName.VLLM, {}, 1),
+        (EngineName.VLLM, {"tensor-parallel-size": 4, "max-num-seqs": 64}, 4),
+        (
+            EngineName.VLLM,
+            {"tensor-parallel-size": 2, "pipeline-parallel-size": 3, "data-parallel-size": 4},
+            24,
+        ),
+        (EngineName.VLLM, {"tensor-parallel-size": "8"}, 8),
+        (EngineName.VLLM, {"tensor-parallel-size": "eight", "data-parallel-size": True}, 1),
+        (EngineName.VLLM, {"tensor-parallel-size": 0, "pipeline-parallel-size": -2}, 1),
+        (EngineName.SGLANG, {}, 1),
+        (EngineName.SGLANG, {"tp-size": 2, "pp-size": 2, "dp-size": 2}, 8),
+        (EngineName.SGLANG, {"tensor-parallel-size": 4, "data-parallel-size": 2}, 8),
+        (EngineName.SGLANG, {"tp-size": 8, "dp-size": 8, "enable-dp-attention": True}, 8),
+        (EngineName.SGLANG, {"tp-size": 8, "dp-size": 2, "enable-dp-attention": False}, 16),
+        (EngineName.LLAMACPP, {"tensor-split": "1,1", "n-gpu-layers": 99}, 0),
+    ],
+)
+def test_the_gpus_of_one_configuration(
+    name: EngineName, parameters: dict[str, FlagValue], gpus: int
+) -> None:
+    assert engine(name).gpus_needed(parameters) == gpus
+
+
+@pytest.mark.parametrize("name", list(EngineName))
+def test_only_the_flags_it_names_decide_on_gpus(name: EngineName) -> None:
+    one = engine(name)
+    others = dict.fromkeys(set(one.known_flags) - one.gpu_flags, 7)
+
+    assert one.gpus_needed(others) == one.gpus_needed({})

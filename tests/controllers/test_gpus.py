@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from controllers.gpus import MIB, Gpu, GpuInventory, GpuSampler, Telemetry, read_gpus
+from controllers.gpus import MIB, Gpu, GpuInventory, GpuSampler, metrics_of, read_gpus
 from tests.services import wait_until
 
 H100 = Gpu(0, "GPU-0", "NVIDIA H100 80GB HBM3", 81_920.0, 1_024.0, 50.0, 40.0, 300.0)
@@ -102,23 +102,21 @@ def test_this_host_can_be_asked_whatever_it_has() -> None:
     assert bool(found.gpus) != bool(found.note)
 
 
-def test_samples_become_means_a_maximum_and_an_energy() -> None:
+def test_samples_become_means_and_a_maximum() -> None:
     samples = [
         [H100, replace(H100, index=1, power_w=100.0, utilisation_percent=100.0)],
         [replace(H100, used_mib=3_000.0), replace(H100, index=1, power_w=100.0)],
     ]
-    assert Telemetry(began=0.0, ended=10.0, samples=samples).as_metrics() == {
+    assert metrics_of(samples) == {
         "gpu_memory_used_max_mib": 4_024.0,
         "gpu_utilisation_mean_percent": 62.5,
         "gpu_power_mean_w": 400.0,
-        "gpu_energy_j": 4_000.0,
     }
 
 
 def test_power_that_one_card_does_not_tell_is_not_told_of_all() -> None:
     samples = [[H100, replace(H100, index=1, power_w=None)]]
-    metrics = Telemetry(began=0.0, ended=1.0, samples=samples).as_metrics()
-    assert "gpu_energy_j" not in metrics
+    assert "gpu_power_mean_w" not in metrics_of(samples)
 
 
 def test_a_sampler_looks_at_its_own_cards_until_it_is_stopped() -> None:
@@ -126,18 +124,32 @@ def test_a_sampler_looks_at_its_own_cards_until_it_is_stopped() -> None:
 
     def read() -> GpuInventory:
         looks.append(1)
-        return GpuInventory((H100, replace(H100, index=1)))
+        return GpuInventory((H100, replace(H100, index=1, power_w=100.0)))
 
     sampler = GpuSampler([1], read, interval_s=0.01).start()
     wait_until(lambda: len(looks) >= 3, "three looks")
-    telemetry = sampler.stop()
-    assert {card.index for cards in telemetry.samples for card in cards} == {1}
+    sampler.stop()
+    assert sampler.metrics_of_last(60.0)["gpu_power_mean_w"] == 100.0
     seen = len(looks)
-    assert telemetry.duration_s > 0
+    sampler.stop()
     assert len(looks) == seen
+
+
+def test_only_the_samples_of_a_load_point_count_for_it() -> None:
+    power_w = [100.0]
+    sampler = GpuSampler(
+        [0], lambda: GpuInventory((replace(H100, power_w=power_w[0]),)), interval_s=0.01
+    ).start()
+    wait_until(lambda: bool(sampler.metrics_of_last(60.0)), "what came before the point")
+    power_w[0] = 400.0
+    wait_until(lambda: sampler.metrics_of_last(0.0).get("gpu_power_mean_w") == 400.0, "the point")
+    sampler.stop()
+    assert sampler.metrics_of_last(0.0)["gpu_power_mean_w"] == 400.0
+    assert sampler.metrics_of_last(60.0)["gpu_power_mean_w"] < 400.0
 
 
 @pytest.mark.parametrize("indices", [[], [7]])
 def test_cards_that_are_not_there_give_no_metrics(indices: list[int]) -> None:
     sampler = GpuSampler(indices, lambda: GpuInventory((H100,)), interval_s=0.01).start()
-    assert sampler.stop().as_metrics() == {}
+    sampler.stop()
+    assert sampler.metrics_of_last(60.0) == {}

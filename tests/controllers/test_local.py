@@ -27,9 +27,10 @@ from controllers.base import (
     DeploymentRequest,
     EngineState,
 )
+from controllers.docker import DockerController
 from controllers.engine_records import identity_of
-from controllers.engines.base import Engine, KnownFlag, LocalCommand
-from controllers.local import LocalController, engine_environment
+from controllers.engines.base import ContainerCommand, Engine, KnownFlag, LocalCommand
+from controllers.local import LocalController, engine_environment, visible_cards
 from controllers.ports import can_bind
 from controllers.processes import MARK
 from controllers.registry import ControllerSettings, DeploymentModeUnavailable, controller_for
@@ -62,6 +63,17 @@ class ScriptEngine(Engine):
     ) -> LocalCommand:
         script = f"import os, signal, sys, time\nport = {port}\n{self._script}"
         return LocalCommand((self._program, "-c", script, *self.flags(parameters)))
+
+    def container_command(
+        self,
+        model: str,
+        served_model_name: str,
+        host: str,
+        port: int,
+        parameters: Mapping[str, FlagValue],
+        *others: str | None,
+    ) -> ContainerCommand:
+        raise NotImplementedError("only ever a process of this host")
 
     def missing(self) -> Failure | None:
         return None
@@ -570,11 +582,20 @@ def test_a_name_leads_back_to_its_identity() -> None:
     assert identity_of("something-else") is None
 
 
-def test_the_registry_knows_the_local_mode_and_says_what_is_missing(tmp_path: Path) -> None:
-    settings = ControllerSettings(tmp_path, tmp_path)
+def test_an_engine_sees_its_own_cards_alone() -> None:
+    assert visible_cards((1, 3)) == {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_VISIBLE_DEVICES": "1,3",
+    }
+    assert visible_cards(()) == {}
+
+
+def test_the_registry_knows_two_modes_and_says_what_is_missing(tmp_path: Path) -> None:
+    settings = ControllerSettings(tmp_path, tmp_path, "test")
     local: Controller = controller_for(DeploymentMode.LOCAL, settings)
+    docker: Controller = controller_for(DeploymentMode.DOCKER, settings)
 
     assert isinstance(local, LocalController)
-    for mode in (DeploymentMode.DOCKER, DeploymentMode.OME):
-        with pytest.raises(DeploymentModeUnavailable, match=mode.value):
-            controller_for(mode, settings)
+    assert isinstance(docker, DockerController)
+    with pytest.raises(DeploymentModeUnavailable, match="ome"):
+        controller_for(DeploymentMode.OME, settings)

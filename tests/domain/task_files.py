@@ -54,6 +54,7 @@ OLDER_TASK: dict[str, Any] = {
 FULL_TASK: dict[str, Any] = {
     **_MINIMAL,
     "description": "Every field.",
+    "runtime_image": "registry.example:5000/team/llama.cpp",
     "runtime_image_tag": "v1",
     "parameters": {
         "threads": [1, 2],

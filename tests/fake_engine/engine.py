@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from controllers.engines.base import ContainerCommand, Engine, KnownFlag, LocalCommand, count_of
+from controllers.engines.model_files import locate_directory_or_hub_id
 from tuning.domain.failures import Failure
 from tuning.domain.names import EngineName, FlagValue
 
@@ -23,7 +24,7 @@ class FakeEngineKind(Engine):
     known_flags: Mapping[str, KnownFlag] = {}
 
     def locate_model(self, model: str, models_dir: Path) -> str:
-        return model
+        return locate_directory_or_hub_id(model, models_dir)
 
     def local_command(
         self,
@@ -46,12 +47,12 @@ class FakeEngineKind(Engine):
         host: str,
         port: int,
         parameters: Mapping[str, FlagValue],
-        image_tag: str | None = None,
+        image: str,
     ) -> ContainerCommand:
         own = ("--model", model, "--served-model-name", served_model_name)
         place = ("--host", host, "--port", str(port))
         arguments = ("/server.py", *own, *place, *self.flags(parameters))
-        return ContainerCommand(self.image_with_tag(image_tag), "python3", arguments)
+        return ContainerCommand(image, "python3", arguments)
 
     def gpus_needed(self, parameters: Mapping[str, FlagValue]) -> int:
         return count_of(parameters, "tp-size") if "tp-size" in parameters else 0

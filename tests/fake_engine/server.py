@@ -136,12 +136,13 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def parser() -> argparse.ArgumentParser:
-    known = argparse.ArgumentParser(prog="fake_engine", description=__doc__)
-    known.add_argument("--model", required=True)
-    known.add_argument("--served-model-name", required=True)
+    known = argparse.ArgumentParser(prog="fake_engine", description=__doc__, allow_abbrev=False)
+    # Each also as the engines call it whose place it takes.
+    known.add_argument("--model", "--model-path", required=True)
+    known.add_argument("--served-model-name", "--alias", required=True)
     known.add_argument("--host", default="127.0.0.1")
     known.add_argument("--port", type=int, required=True)
-    known.add_argument("--slots", type=int, default=2)
+    known.add_argument("--slots", "--parallel", "--max-running-requests", type=int, default=2)
     known.add_argument("--token-ms", type=float, default=5.0)
     known.add_argument("--tp-size", type=int, default=1)
     known.add_argument("--loading-s", type=float, default=0.0)

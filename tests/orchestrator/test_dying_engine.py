@@ -20,6 +20,7 @@ from controllers.base import (
     LoadPoint,
     LogSink,
     PointResult,
+    Tick,
 )
 from tuning.domain.failures import Failure, FailureKind
 from tuning.models import Experiment, Task
@@ -42,7 +43,7 @@ class FakeEngine:
         self._dies_after_s = dies_after_s
         self.benchmark_ended_at = float("inf")
 
-    def deploy(self, request: DeploymentRequest, log: LogSink) -> Deployment:
+    def deploy(self, request: DeploymentRequest, log: LogSink, tick: Tick) -> Deployment:
         return Deployment(request.identity, "http://127.0.0.1:9", ("engine",))
 
     def status(self, deployment: Deployment) -> EngineStatus:

@@ -16,6 +16,7 @@ from controllers.base import (
     EngineState,
     EngineStatus,
     LogSink,
+    Tick,
 )
 from tuning.models import Experiment, Lease, Task
 from tuning.orchestrator.advance import advance
@@ -39,7 +40,7 @@ class StartingEngine:
         self._can_be_removed = can_be_removed
         self.is_up = False
 
-    def deploy(self, request: DeploymentRequest, log: LogSink) -> Deployment:
+    def deploy(self, request: DeploymentRequest, log: LogSink, tick: Tick) -> Deployment:
         self.is_up = True
         return Deployment(request.identity, "http://127.0.0.1:9", ("engine",))
 

@@ -157,6 +157,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("deployment_mode", "cloud", "deployment_mode"),
     ("model__id_or_path", " ", "model-id_or_path"),
     ("model__namespace", "n" * 64, "model-namespace"),
+    ("runtime_image", "image:tag", "runtime_image"),
     ("runtime_image_tag", "a\0b", "runtime_image_tag"),
     ("benchmark__model_name", "\0", "benchmark-model_name"),
     ("benchmark__model_tokenizer", "\0", "benchmark-model_tokenizer"),

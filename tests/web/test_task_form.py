@@ -107,6 +107,7 @@ DOCUMENTS = st.fixed_dictionaries(
         "deployment_mode": st.sampled_from(["local", "docker", "ome"]),
         "model": st.fixed_dictionaries({"id_or_path": TEXTS}, optional={"namespace": TEXTS}),
         "base_runtime": st.sampled_from(["vllm", "sglang", "llamacpp"]),
+        "runtime_image": st.none() | st.sampled_from(["a", "host:5000/b/c_d", "x.y/z--1"]),
         "runtime_image_tag": st.none() | TEXTS,
         "parameters": st.dictionaries(
             st.from_regex(r"[a-z][a-z0-9]{0,6}(-[a-z0-9]{1,4})?", fullmatch=True),

@@ -15,7 +15,7 @@ from tests.seeding import Seeding
 from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
 from tuning.models import Experiment, Task
 from tuning.progress import read_progress
-from tuning.web.task_rows import read_rows
+from tuning.task_rows import read_rows
 
 pytestmark = pytest.mark.django_db
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from ninja import Query, Router
 
+from tuning.access import SignedInRequest, visible_experiment, visible_task
 from tuning.api.errors import errors
 from tuning.api.paging import Page, PageQuery
 from tuning.documents.experiment import ExperimentDetail, ExperimentDocument, experiment_detail
 from tuning.progress import NOT_SHOWN
-from tuning.web.access import Request, visible_experiment, visible_task
 
 router = Router(tags=["experiments"])
 
@@ -22,7 +22,9 @@ class ExperimentPage(Page[ExperimentDocument]):
     response={200: ExperimentPage, **errors(404, 422)},
     summary="List a task's experiments",
 )
-def list_experiments(request: Request, task_id: int, paging: Query[PageQuery]) -> ExperimentPage:
+def list_experiments(
+    request: SignedInRequest, task_id: int, paging: Query[PageQuery]
+) -> ExperimentPage:
     experiments = visible_task(request.user, task_id).experiments.defer(*NOT_SHOWN)
     return ExperimentPage(
         items=[ExperimentDocument.model_validate(one) for one in paging.part_of(experiments)],
@@ -37,6 +39,6 @@ def list_experiments(request: Request, task_id: int, paging: Query[PageQuery]) -
     response={200: ExperimentDetail, **errors(404)},
     summary="Get an experiment",
 )
-def get_experiment(request: Request, experiment_id: int) -> ExperimentDetail:
+def get_experiment(request: SignedInRequest, experiment_id: int) -> ExperimentDetail:
     """With its measurements, command line, environment and the reason of its failure."""
     return experiment_detail(visible_experiment(request.user, experiment_id))

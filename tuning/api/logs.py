@@ -6,12 +6,12 @@ from django.http import HttpResponseBase, StreamingHttpResponse
 from ninja import HeaderEx, P, Query, Router
 from pydantic import Field
 
+from tuning.access import SignedInRequest, visible_task
 from tuning.api.errors import errors
 from tuning.api.log_stream import log_events
 from tuning.documents.document import Document
 from tuning.documents.log import LogLineDocument
 from tuning.realtime.log_reading import MAX_LINES, read_batch
-from tuning.web.access import Request, visible_task
 
 router = Router(tags=["logs"])
 
@@ -53,7 +53,7 @@ class LogPage(Document):
     summary="Read a task's log",
 )
 def read_log(
-    request: Request,
+    request: SignedInRequest,
     task_id: int,
     query: Query[LogQuery],
     last_event_id: HeaderEx[int, P(alias="Last-Event-ID", ge=0, lt=BEYOND_ANY_LINE)] = 0,

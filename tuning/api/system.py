@@ -10,13 +10,13 @@ from django.utils import timezone
 from ninja import Router
 from pydantic import Field
 
+from tuning.access import SignedInRequest
 from tuning.api.errors import errors
 from tuning.documents.document import Document
 from tuning.domain.spec import task_json_schema
 from tuning.system.broker import queue_depth
 from tuning.system.containers import Containers, list_containers
 from tuning.system.status import SystemStatus, as_document, system_status, workers
-from tuning.web.access import Request
 
 router = Router(tags=["system"])
 
@@ -33,7 +33,7 @@ class Health(Document):
 
 
 @router.get("/system/health", response={200: Health}, summary="Is it well?")
-def health(request: Request) -> Health:
+def health(request: SignedInRequest) -> Health:
     """Cheap enough to ask every few seconds."""
     try:
         alive, database = sum(worker.alive for worker in workers(timezone.now())), True
@@ -47,7 +47,7 @@ def health(request: Request) -> Health:
 @router.get(
     "/system/status", response={200: SystemStatus, **errors(403)}, summary="State of the system"
 )
-def status(request: Request) -> dict[str, Any]:
+def status(request: SignedInRequest) -> dict[str, Any]:
     """Workers, queue, what runs, leases, orphans, disk, database, versions. For staff."""
     _staff_only(request)
     return as_document(system_status())
@@ -56,7 +56,7 @@ def status(request: Request) -> dict[str, Any]:
 @router.get(
     "/docker/containers", response={200: Containers, **errors(403)}, summary="List containers"
 )
-def containers(request: Request) -> Containers:
+def containers(request: SignedInRequest) -> Containers:
     """Those of the docker mode, as the Docker engine tells of them. For staff."""
     _staff_only(request)
     return list_containers()
@@ -65,11 +65,11 @@ def containers(request: Request) -> Containers:
 @router.get(
     "/schema/task", response={200: dict[str, Any]}, summary="JSON Schema of a task document"
 )
-def task_schema(request: Request) -> dict[str, Any]:
+def task_schema(request: SignedInRequest) -> dict[str, Any]:
     """For editors and forms. It can't know what spans several fields; a preview does."""
     return task_json_schema()
 
 
-def _staff_only(request: Request) -> None:
+def _staff_only(request: SignedInRequest) -> None:
     if not request.user.is_staff:
         raise PermissionDenied("Only staff may see this: it is about the whole installation.")

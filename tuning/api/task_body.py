@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from tuning.api.errors import Refusal
 from tuning.domain.spec import InvalidTask, TaskSpec, parse_task
 from tuning.domain.spec_document import MAX_BYTES, load_document
+from tuning.flag_findings import with_right_flags
 
 TASK_SCHEMA = "TaskSpec"
 """Name of the task document's schema in the OpenAPI document."""
@@ -44,4 +45,4 @@ def task_of(request: HttpRequest) -> TaskSpec:
     except InvalidTask as invalid:
         message = "The body is not a JSON object."
         raise Refusal(400, "bad_json", message, invalid.problems) from None
-    return parse_task(document)
+    return with_right_flags(parse_task(document))

@@ -9,6 +9,7 @@ from ninja import Query, Router, Status
 from pydantic import Field
 
 from tuning import actions
+from tuning.access import SignedInRequest, changeable_task, visible_task
 from tuning.actions import ACTIONS, TaskAction
 from tuning.api.errors import ProblemDocument, errors
 from tuning.api.paging import Page, PageQuery
@@ -25,8 +26,7 @@ from tuning.documents.task import (
 from tuning.exports import ExportFormat, export_results
 from tuning.models import Task
 from tuning.preview import preview_task
-from tuning.web.access import Request, changeable_task, visible_task
-from tuning.web.task_rows import read_rows
+from tuning.task_rows import read_rows
 
 router = Router(tags=["tasks"])
 
@@ -55,7 +55,7 @@ class PreviewDocument(Document):
     summary="Make a task",
 )
 def create_task(
-    request: Request, response: HttpResponse, start: Query[bool] = False
+    request: SignedInRequest, response: HttpResponse, start: Query[bool] = False
 ) -> Status[TaskDetail]:
     """A draft; or with `start=true` a task that waits for a worker. The header Location says
     where it is."""
@@ -63,7 +63,9 @@ def create_task(
 
 
 @router.get("/", response={200: TaskPage, **errors(422)}, summary="List tasks")
-def list_tasks(request: Request, search: Query[TaskSearch], paging: Query[PageQuery]) -> TaskPage:
+def list_tasks(
+    request: SignedInRequest, search: Query[TaskSearch], paging: Query[PageQuery]
+) -> TaskPage:
     """All that the user may see, the newest first."""
     found = search.of(Task.objects.visible_to(request.user))
     rows = read_rows(paging.part_of(found.values_list("pk", flat=True)))
@@ -84,13 +86,13 @@ def list_tasks(request: Request, search: Query[TaskSearch], paging: Query[PageQu
     openapi_extra=TASK_BODY,
     summary="Preview a task",
 )
-def preview(request: Request) -> PreviewDocument:
+def preview(request: SignedInRequest) -> PreviewDocument:
     """What the task would do, or all that is wrong with it. Nothing is stored."""
     return PreviewDocument.model_validate(preview_task(body_of(request)))
 
 
 @router.get("/{int:task_id}", response={200: TaskDetail, **errors(404)}, summary="Get a task")
-def get_task(request: Request, task_id: int) -> TaskDetail:
+def get_task(request: SignedInRequest, task_id: int) -> TaskDetail:
     return task_detail(visible_task(request.user, task_id))
 
 
@@ -100,7 +102,7 @@ def get_task(request: Request, task_id: int) -> TaskDetail:
     openapi_extra=TASK_BODY,
     summary="Change a draft",
 )
-def change_task(request: Request, task_id: int) -> TaskDetail:
+def change_task(request: SignedInRequest, task_id: int) -> TaskDetail:
     """A task that was started stays as it is: duplicate it instead (409)."""
     task = changeable_task(request.user, task_id)
     actions.revise(task, task_of(request))
@@ -110,7 +112,7 @@ def change_task(request: Request, task_id: int) -> TaskDetail:
 @router.delete(
     "/{int:task_id}", response={204: None, **errors(403, 404, 409)}, summary="Delete a task"
 )
-def delete_task(request: Request, task_id: int) -> Status[None]:
+def delete_task(request: SignedInRequest, task_id: int) -> Status[None]:
     """With its measurements, log and raw results. Cancel it first if it has not ended (409)."""
     ACTIONS[TaskAction.DELETE](changeable_task(request.user, task_id))
     return Status(204, None)
@@ -121,7 +123,7 @@ def delete_task(request: Request, task_id: int) -> Status[None]:
     response={200: TaskDetail, **errors(403, 404, 409)},
     summary="Start a draft",
 )
-def start_task(request: Request, task_id: int) -> TaskDetail:
+def start_task(request: SignedInRequest, task_id: int) -> TaskDetail:
     """It waits for a worker."""
     return _act(request, task_id, TaskAction.START)
 
@@ -131,7 +133,7 @@ def start_task(request: Request, task_id: int) -> TaskDetail:
     response={200: TaskDetail, **errors(403, 404, 409)},
     summary="Cancel a task",
 )
-def cancel_task(request: Request, task_id: int) -> TaskDetail:
+def cancel_task(request: SignedInRequest, task_id: int) -> TaskDetail:
     """What runs is stopped within seconds; what was measured is kept."""
     return _act(request, task_id, TaskAction.CANCEL)
 
@@ -141,7 +143,7 @@ def cancel_task(request: Request, task_id: int) -> TaskDetail:
     response={200: TaskDetail, **errors(403, 404, 409)},
     summary="Pause a task",
 )
-def pause_task(request: Request, task_id: int) -> TaskDetail:
+def pause_task(request: SignedInRequest, task_id: int) -> TaskDetail:
     """The experiment that runs is finished first."""
     return _act(request, task_id, TaskAction.PAUSE)
 
@@ -151,7 +153,7 @@ def pause_task(request: Request, task_id: int) -> TaskDetail:
     response={200: TaskDetail, **errors(403, 404, 409)},
     summary="Resume a task",
 )
-def resume_task(request: Request, task_id: int) -> TaskDetail:
+def resume_task(request: SignedInRequest, task_id: int) -> TaskDetail:
     """One that is paused, cancelled or failed goes on; what was measured is not repeated."""
     return _act(request, task_id, TaskAction.RESUME)
 
@@ -161,7 +163,9 @@ def resume_task(request: Request, task_id: int) -> TaskDetail:
     response={201: TaskDetail, **errors(403, 404)},
     summary="Duplicate a task",
 )
-def duplicate_task(request: Request, response: HttpResponse, task_id: int) -> Status[TaskDetail]:
+def duplicate_task(
+    request: SignedInRequest, response: HttpResponse, task_id: int
+) -> Status[TaskDetail]:
     """A draft that asks for the same, and belongs to whoever asked."""
     task = visible_task(request.user, task_id)
     return _made(actions.duplicate(task, request.user), response)
@@ -185,7 +189,7 @@ def duplicate_task(request: Request, response: HttpResponse, task_id: int) -> St
     summary="Export a task's results",
 )
 def export_task(
-    request: Request, task_id: int, format: Query[ExportFormat] = ExportFormat.JSON
+    request: SignedInRequest, task_id: int, format: Query[ExportFormat] = ExportFormat.JSON
 ) -> HttpResponse:
     """The task with everything that was measured, as a file."""
     export = export_results(visible_task(request.user, task_id), format)
@@ -197,7 +201,7 @@ def export_task(
     )
 
 
-def _act(request: Request, task_id: int, action: TaskAction) -> TaskDetail:
+def _act(request: SignedInRequest, task_id: int, action: TaskAction) -> TaskDetail:
     task = changeable_task(request.user, task_id)
     ACTIONS[action](task)
     return _now(task)

@@ -15,6 +15,7 @@ class FailureKind(StrEnum):
     IMAGE_MISSING = "image_missing"
     MODEL_MISSING = "model_missing"
     ACCELERATOR_MISSING = "accelerator_missing"
+    TOO_FEW_GPUS = "too_few_gpus"
     PORT_TAKEN = "port_taken"
     STARTUP_TIMEOUT = "startup_timeout"
     CRASHED = "crashed"
@@ -58,6 +59,10 @@ _HINTS: dict[FailureKind, str] = {
     FailureKind.ACCELERATOR_MISSING: (
         "The host has no GPU that containers may use. Install the NVIDIA Container Toolkit, and "
         "see whether `docker run --gpus all … nvidia-smi` works."
+    ),
+    FailureKind.TOO_FEW_GPUS: (
+        "The configuration takes more GPUs than there are on any one host. Lower its tensor, "
+        "pipeline or data parallelism, or keep it out by a constraint such as `tp-size <= 4`."
     ),
     FailureKind.PORT_TAKEN: (
         "No free port was left, or another program took it. Free one of 8000-8100 and try again."

@@ -55,6 +55,8 @@ def latency_name(family: str, statistic: str) -> str:
 
 
 ERROR_RATE = "error_rate"
+OUTPUT_THROUGHPUT = "output_throughput_tokens_per_s"
+GPU_POWER = "gpu_power_mean_w"
 
 _TOKENS_PER_SECOND = "tokens/s"
 
@@ -68,7 +70,7 @@ def _latency_metrics() -> Iterator[Metric]:
 
 _OTHER_METRICS = (
     Metric(
-        "output_throughput_tokens_per_s",
+        OUTPUT_THROUGHPUT,
         _TOKENS_PER_SECOND,
         "output tokens of all requests together",
         Direction.MAXIMIZE,
@@ -91,8 +93,45 @@ _OTHER_METRICS = (
     Metric("mean_output_tokens", "tokens", "output tokens of a request, mean", None),
 )
 
+_GPU_METRICS = (
+    Metric(
+        "output_throughput_per_gpu_tokens_per_s",
+        _TOKENS_PER_SECOND,
+        "output throughput divided by the engine's GPUs",
+        Direction.MAXIMIZE,
+    ),
+    Metric("energy_per_output_token_j", "J", "energy of an output token", Direction.MINIMIZE),
+    Metric(GPU_POWER, "W", "power of the engine's GPUs together, mean", Direction.MINIMIZE),
+    Metric(
+        "gpu_memory_used_max_mib",
+        "MiB",
+        "memory in use on the engine's GPUs together, at most",
+        Direction.MINIMIZE,
+    ),
+    Metric("gpu_utilisation_mean_percent", "%", "utilisation of the engine's GPUs, mean", None),
+)
+"""Of the cards that an engine was given; absent where it had none, or they don't tell."""
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
-    {metric.name: metric for metric in (*_latency_metrics(), *_OTHER_METRICS)}
+    {metric.name: metric for metric in (*_latency_metrics(), *_OTHER_METRICS, *_GPU_METRICS)}
 )
 
 ALL_METRIC_NAMES: tuple[str, ...] = tuple(METRICS)
+
+
+def with_gpu_metrics(
+    measured: Mapping[str, float], telemetry: Mapping[str, float], gpus: int
+) -> dict[str, float]:
+    """What was `measured` at a load point, and what follows from `telemetry` of its `gpus` cards.
+
+    Mean power (J/s) over output throughput (tokens/s) is the energy of a token (J): both are means
+    over the same time.
+    """
+    metrics = {**measured, **telemetry}
+    throughput = measured.get(OUTPUT_THROUGHPUT)
+    if not gpus or throughput is None:
+        return metrics
+    metrics["output_throughput_per_gpu_tokens_per_s"] = throughput / gpus
+    if throughput > 0 and GPU_POWER in telemetry:
+        metrics["energy_per_output_token_j"] = telemetry[GPU_POWER] / throughput
+    return metrics

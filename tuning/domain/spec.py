@@ -29,6 +29,7 @@ from pydantic import (
     model_validator,
 )
 
+from tuning.domain.image_names import image_name_fault
 from tuning.domain.names import DeploymentMode, EngineName
 from tuning.domain.objectives import NAMED_OBJECTIVES, Objective
 from tuning.domain.parameters import Parameter
@@ -97,6 +98,13 @@ def _scenario(scenario: str) -> str:
     return scenario
 
 
+def _image_name(name: str) -> str:
+    fault = image_name_fault(name)
+    if fault:
+        raise ValueError(fault)
+    return name
+
+
 Text = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, min_length=1)]
 Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
 Scenario = Annotated[Text, Field(max_length=_LONGEST_SCENARIO), AfterValidator(_scenario)]
@@ -152,6 +160,12 @@ class OptimizationSpec(Section):
         default=600.0,
         description="Seconds after which a phase of one experiment is given up: first starting "
         "the engine, then measuring it.",
+    )
+    max_parallel: Count | None = Field(
+        default=None,
+        description="At most this many experiments side by side. Left out, as many as there are "
+        "GPUs for, and one at a time where engines take none.",
+        examples=[2],
     )
     seed: Integer = Field(default=0, description="Another seed draws other random configurations.")
     baseline: StrictBool = Field(
@@ -246,6 +260,12 @@ class TaskSpec(Section):
     )
     model: ModelSpec = Field(description="Which model is served.")
     base_runtime: EngineName = Field(description="The engine.", examples=["llamacpp"])
+    runtime_image: Annotated[Text, AfterValidator(_image_name)] | None = Field(
+        default=None,
+        description="Container image to use instead of the engine's own, without its tag; unused "
+        "by `local`.",
+        examples=["registry.example/team/sglang"],
+    )
     runtime_image_tag: Text | None = Field(
         default=None,
         description="Tag of the engine's container image; unused by `local`.",

@@ -53,7 +53,7 @@ def comments(winner: Winner) -> Iterator[str]:
     yield winner.title
     if winner.model.on_host is None:
         yield f"Set {HUB_TOKEN} in your environment if the model asks for a token."
-    if winner.spec.base_runtime is EngineName.LLAMACPP:
+    if winner.spec.base_runtime is EngineName.LLAMACPP and winner.spec.runtime_image is None:
         image = _command(winner).image
         yield "Nobody publishes this image: build it in a checkout of llama.cpp, with"
         yield f"docker build --tag {image} --target server --file .devops/cpu.Dockerfile ."
@@ -110,7 +110,7 @@ def _command(winner: Winner) -> ContainerCommand:
         "0.0.0.0",
         PORT,
         winner.parameters,
-        winner.spec.runtime_image_tag,
+        winner.engine.image_with_tag(winner.spec.runtime_image, winner.spec.runtime_image_tag),
     )
 
 

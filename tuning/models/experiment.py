@@ -39,6 +39,12 @@ class Experiment(models.Model):
         default=ExperimentStatus.PENDING.value,
     )
     attempt = models.PositiveIntegerField(default=0)
+    gpus_needed = models.PositiveIntegerField(
+        default=0, help_text="Known once a worker has tried to run it."
+    )
+    waiting_since = models.DateTimeField(
+        null=True, blank=True, help_text="Since when there were too few free GPUs for it."
+    )
 
     failure_kind = models.CharField(
         max_length=32, blank=True, choices=choices_of(FailureKind), default=""
@@ -62,6 +68,13 @@ class Experiment(models.Model):
 
     class Meta:
         ordering = ["task_id", "number"]
+        indexes = [
+            models.Index(
+                fields=["waiting_since"],
+                condition=Q(waiting_since__isnull=False),
+                name="experiment_waiting",
+            )
+        ]
         constraints = [
             models.UniqueConstraint(fields=["task", "number"], name="experiment_number_is_unique"),
             models.UniqueConstraint(
@@ -88,6 +101,11 @@ class Experiment(models.Model):
             models.CheckConstraint(
                 condition=~Q(status__in=RUNNING_EXPERIMENT_STATUSES) | Q(attempt__gte=1),
                 name="experiment_running_was_claimed",
+            ),
+            models.CheckConstraint(
+                condition=Q(waiting_since__isnull=True)
+                | ~Q(status__in=RUNNING_EXPERIMENT_STATUSES),
+                name="experiment_running_does_not_wait",
             ),
         ]
 

@@ -18,6 +18,7 @@ class WorkerHeartbeat(models.Model):
     pid = models.PositiveIntegerField()
     version = models.CharField(max_length=32, help_text="Release of the autotuner it runs.")
     concurrency = models.PositiveIntegerField(help_text="Most experiments it runs at a time.")
+    gpus = models.PositiveIntegerField(default=0, help_text="Cards of its host.")
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
 

@@ -6,7 +6,7 @@ between two calls.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,6 @@ from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, Task
 from tuning.models.experiment import BASELINE_NUMBER, FULL_FIDELITY
 
-MAX_PARALLEL = 1
-"""Experiments of one task that run side by side."""
-
 HOPELESS_KINDS = frozenset(
     {
         FailureKind.MODEL_MISSING,
@@ -47,16 +44,29 @@ HOPELESS_KINDS = frozenset(
 
 @dataclass(frozen=True)
 class Step:
-    """What to do now: run the experiments in `ready`, or nothing more once `finished`."""
+    """What to do now: run the experiments in `ready`, or nothing more once `finished`.
+
+    Those in `waiting` were tried before and wait for GPUs.
+    """
 
     ready: tuple[int, ...]
     finished: bool
+    waiting: tuple[int, ...] = ()
 
 
-def advance(task_id: int, max_running: int | None = None) -> Step:
+def _one_at_a_time(spec: TaskSpec) -> int:
+    return 1
+
+
+def advance(
+    task_id: int,
+    max_running: int | None = None,
+    room_for: Callable[[TaskSpec], int] = _one_at_a_time,
+) -> Step:
     """Take a task one step on: queue the next experiments, or finish it.
 
     A task that has not started yet waits while `max_running` tasks of the workers are running.
+    `room_for` tells how many experiments of a task that sets no `max_parallel` run side by side.
 
     Raises:
         Task.DoesNotExist: there is no such task.
@@ -73,7 +83,7 @@ def advance(task_id: int, max_running: int | None = None) -> Step:
             if max_running is not None and _running_tasks() >= max_running:
                 return Step(ready=(), finished=False)
             _move(task, TaskEvent.STARTED, started_at=timezone.now())
-        return _TaskStep(task).take()
+        return _TaskStep(task, room_for).take()
 
 
 def _is_over_time(task: Task) -> bool:
@@ -137,8 +147,9 @@ def _move(task: Task, event: TaskEvent, **fields: Any) -> None:
 
 
 class _TaskStep:
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, room_for: Callable[[TaskSpec], int]) -> None:
         self._task = task
+        self._room_for = room_for
         self._spec = task.parsed_spec()
         self._experiments = list(task.experiments.all())
 
@@ -150,11 +161,15 @@ class _TaskStep:
             self._drop_pending()
             return self._finish(hopeless)
         why_no_more = self._queue_more() if self._task.state is TaskStatus.RUNNING else None
-        pending = self._with_status(ExperimentStatus.PENDING)
-        if pending or self._running():
-            return Step(ready=tuple(one.pk for one in pending), finished=False)
         if self._task.state is TaskStatus.PAUSED:
             return Step(ready=(), finished=False)
+        pending = self._with_status(ExperimentStatus.PENDING)
+        if pending or self._running():
+            return Step(
+                ready=tuple(one.pk for one in pending if one.waiting_since is None),
+                finished=False,
+                waiting=tuple(one.pk for one in pending if one.waiting_since is not None),
+            )
         return self._finish(why_no_more)
 
     # --- Endings ---
@@ -217,13 +232,13 @@ class _TaskStep:
 
     def _queue_more(self) -> str | None:
         """Insert what may run next. Returns why the search can't go on, if it can't."""
-        free = (
-            MAX_PARALLEL - len(self._running()) - len(self._with_status(ExperimentStatus.PENDING))
-        )
+        parallel = self._spec.optimization.max_parallel or self._room_for(self._spec)
+        free = parallel - len(self._running()) - len(self._with_status(ExperimentStatus.PENDING))
         if free > 0 and self._wants_baseline():
             self._insert(BASELINE_NUMBER, self._spec.space().baseline())
             free -= 1
-        wanted = min(free, self._budget_left())
+        limit = self._spec.optimization.max_iterations
+        wanted = free if limit is None else min(free, limit - self._tried())
         if wanted <= 0:
             return None
         history = [self._trial(experiment) for experiment in self._experiments]
@@ -240,10 +255,8 @@ class _TaskStep:
             experiment.is_baseline for experiment in self._experiments
         )
 
-    def _budget_left(self) -> int:
-        limit = self._spec.optimization.max_iterations
-        tried = sum(not experiment.is_baseline for experiment in self._experiments)
-        return MAX_PARALLEL if limit is None else limit - tried
+    def _tried(self) -> int:
+        return sum(not experiment.is_baseline for experiment in self._experiments)
 
     def _next_number(self) -> int:
         return 1 + max((one.number for one in self._experiments), default=BASELINE_NUMBER)

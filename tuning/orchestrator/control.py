@@ -156,6 +156,7 @@ def _reopen_experiments(task: Task) -> None:
             failure_kind="",
             failure_message="",
             log_tail=[],
+            waiting_since=None,
             started_at=None,
             finished_at=None,
         )

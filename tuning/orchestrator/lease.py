@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -21,8 +22,8 @@ from django.db import DatabaseError, connection, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from tuning.domain.lifecycle import ExperimentEvent, target_of
-from tuning.models import Experiment, Lease
+from tuning.domain.lifecycle import ExperimentEvent, TaskStatus, target_of
+from tuning.models import Experiment, GpuLease, Lease
 from tuning.orchestrator.transitions import legal_statuses
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,10 @@ def process_name(pid: int, create_time: float) -> str:
     return f"{socket.gethostname()}/{pid}/{create_time:.2f}"
 
 
+def host_of(owner: str) -> str:
+    return owner.partition("/")[0]
+
+
 def process_is_gone(owner: str) -> bool:
     """True only when the owner ran on this host and is surely dead."""
     host, _, rest = owner.partition("/")
@@ -84,11 +89,14 @@ def process_is_gone(owner: str) -> bool:
 
 
 class HeldLease:
-    """The right to record what happens to one experiment."""
+    """The right to record what happens to one experiment, and the indices of its `gpus`."""
 
-    def __init__(self, experiment: Experiment, token: uuid.UUID) -> None:
+    def __init__(
+        self, experiment: Experiment, token: uuid.UUID, gpus: tuple[int, ...] = ()
+    ) -> None:
         self.experiment = experiment
         self.token = token
+        self.gpus = gpus
 
     def record(self, **fields: Any) -> None:
         """Write fields of the experiment.
@@ -118,10 +126,16 @@ class HeldLease:
             raise LeaseLost(str(self.experiment))
         self._remember({"status": target_of(event), **fields})
 
-    def end(self, event: ExperimentEvent, **fields: Any) -> None:
-        """Record the outcome and give the lease back, both or neither."""
+    def end(self, event: ExperimentEvent, *, engine_is_gone: bool = True, **fields: Any) -> None:
+        """Record the outcome and give the lease back, both or neither.
+
+        The cards go with it; those of an engine that may still be up stay taken until a sweep has
+        removed it.
+        """
         with transaction.atomic():
             self.move(event, **fields)
+            if engine_is_gone:
+                GpuLease.objects.filter(lease__token=self.token).delete()
             Lease.objects.filter(token=self.token).delete()
 
     def still_ours(self) -> bool:
@@ -133,19 +147,34 @@ class HeldLease:
             setattr(self.experiment, name, value)
 
 
-def claim(experiment_id: int, owner: str) -> HeldLease | None:
+def _no_gpus(lease: Lease) -> tuple[int, ...]:
+    return ()
+
+
+def claim(
+    experiment_id: int,
+    owner: str,
+    take_gpus: Callable[[Lease], tuple[int, ...]] = _no_gpus,
+    gpus_needed: int = 0,
+) -> HeldLease | None:
     """Take a pending experiment for this worker, or None when another was first.
 
-    Measurements of an earlier attempt go: they were taken against another launch.
+    `take_gpus` is called within the transaction: what it raises undoes the claim. Measurements of
+    an earlier attempt go: they were taken against another launch.
     """
     now = timezone.now()
     with transaction.atomic():
         claimed = Experiment.objects.filter(
             pk=experiment_id,
             status__in=legal_statuses(ExperimentEvent.CLAIMED),
+            task__status=TaskStatus.RUNNING.value,
             task__cancel_requested_at__isnull=True,
         ).update(
-            status=target_of(ExperimentEvent.CLAIMED), attempt=F("attempt") + 1, started_at=now
+            status=target_of(ExperimentEvent.CLAIMED),
+            attempt=F("attempt") + 1,
+            started_at=now,
+            gpus_needed=gpus_needed,
+            waiting_since=None,
         )
         if not claimed:
             return None
@@ -154,7 +183,8 @@ def claim(experiment_id: int, owner: str) -> HeldLease | None:
         lease = Lease.objects.create(
             experiment=experiment, owner=owner, acquired_at=now, heartbeat_at=now
         )
-    return HeldLease(experiment, lease.token)
+        gpus = take_gpus(lease)
+    return HeldLease(experiment, lease.token, gpus)
 
 
 class Heartbeat:

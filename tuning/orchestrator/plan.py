@@ -10,7 +10,10 @@ from tuning.domain.spec import TaskSpec
 
 
 def deployment_request(
-    spec: TaskSpec, identity: DeploymentIdentity, parameters: Mapping[str, FlagValue]
+    spec: TaskSpec,
+    identity: DeploymentIdentity,
+    parameters: Mapping[str, FlagValue],
+    gpus: tuple[int, ...] = (),
 ) -> DeploymentRequest:
     return DeploymentRequest(
         identity=identity,
@@ -18,8 +21,10 @@ def deployment_request(
         model=spec.model.id_or_path,
         served_model_name=spec.served_model_name,
         parameters=parameters,
+        runtime_image=spec.runtime_image,
         runtime_image_tag=spec.runtime_image_tag,
         namespace=spec.model.namespace,
+        gpus=gpus,
     )
 
 

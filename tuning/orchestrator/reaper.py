@@ -1,18 +1,21 @@
-"""Returning what a dead worker left behind, and removing engines nobody holds a lease for."""
+"""Returning what a dead worker left behind: its experiments, its engines, and then its GPUs."""
 
 from __future__ import annotations
 
 import logging
+import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
 from django.utils import timezone
 
-from controllers.base import Controller, DeploymentIdentity
+from controllers.base import Controller, DeploymentError, DeploymentIdentity
 from tuning.domain.failures import FailureKind
 from tuning.domain.lifecycle import ExperimentEvent, after_failure, target_of
-from tuning.models import Experiment, Lease
+from tuning.domain.names import DeploymentMode
+from tuning.models import Experiment, GpuLease, Lease
 from tuning.orchestrator.lease import lease_times, process_is_gone
 from tuning.orchestrator.transitions import legal_statuses
 
@@ -27,10 +30,21 @@ class Reaped:
     engines: tuple[str, ...]
 
 
-def reap(instance: str, controller: Controller) -> Reaped:
-    """Return abandoned experiments to the queue (or fail them), then stop orphaned engines."""
+def reap(instance: str, controllers: Mapping[DeploymentMode, Controller]) -> Reaped:
+    """Return abandoned experiments to the queue (or fail them), then stop orphaned engines.
+
+    A controller whose engines can't be reached keeps none of the others from it.
+    """
     experiments = return_abandoned_experiments()
-    return Reaped(experiments=experiments, engines=remove_orphans(instance, controller))
+    engines: list[str] = []
+    for mode, controller in controllers.items():
+        try:
+            engines += remove_orphans(instance, mode, controller)
+        except DeploymentError as error:
+            logger.debug("engines of mode %s can't be reached: %s", mode, error)
+        except Exception:
+            logger.exception("orphans of mode %s can't be removed", mode)
+    return Reaped(experiments=experiments, engines=tuple(engines))
 
 
 def return_abandoned_experiments() -> tuple[int, ...]:
@@ -44,13 +58,22 @@ def return_abandoned_experiments() -> tuple[int, ...]:
     return tuple(lease.experiment_id for lease in abandoned if _take_away(lease))
 
 
-def remove_orphans(instance: str, controller: Controller) -> tuple[str, ...]:
-    """Stop every engine of this instance that no live lease stands for."""
+def remove_orphans(instance: str, mode: DeploymentMode, controller: Controller) -> tuple[str, ...]:
+    """Stop every engine of this instance that no live lease stands for.
+
+    Then nothing runs any more on the cards that dead workers of this host had, and they are free.
+    """
+    of_the_dead = GpuLease.objects.filter(
+        host=socket.gethostname(), deployment_mode=mode.value, lease=None
+    )
+    # Noted first: whose worker dies during the look may have an engine that was not looked at.
+    their_cards = list(of_the_dead.values_list("pk", flat=True))
     removed = []
     for identity in controller.list_deployments(instance):
         if not _is_leased(identity):
             controller.delete_orphan(identity)
             removed.append(identity.name)
+    GpuLease.objects.filter(pk__in=their_cards).delete()
     return tuple(removed)
 
 

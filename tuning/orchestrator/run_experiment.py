@@ -1,15 +1,13 @@
 """One experiment from claim to outcome: deploy, wait, measure, judge, clean up.
 
-Every wait goes through one tick, which looks at the lease, at a cancel and at the phase's deadline,
-so that nothing can outlive them. Whatever happens, the engine is removed before the outcome is
-recorded: a recorded outcome means that nothing of the experiment runs any more.
+Whatever happens, the engine is removed before the outcome is recorded: a recorded outcome means
+that nothing of the experiment runs any more.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,16 +21,25 @@ from controllers.base import (
     DeploymentError,
     DeploymentIdentity,
     EngineState,
+    GpuWatch,
     PointResult,
 )
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.lifecycle import ExperimentEvent, ExperimentStatus, after_failure
+from tuning.domain.metrics import with_gpu_metrics
 from tuning.domain.names import LogSource
 from tuning.domain.objectives import evaluate
-from tuning.models import Measurement, Task
-from tuning.orchestrator.lease import Heartbeat, HeldLease, LeaseLost, claim
+from tuning.models import Measurement
+from tuning.orchestrator.gpus import await_empty, claim_with_gpus, no_such_cards
+from tuning.orchestrator.lease import Heartbeat, HeldLease, LeaseLost
 from tuning.orchestrator.plan import benchmark_plan, deployment_request
 from tuning.orchestrator.ports import Ports, TokenizerUnavailable
+from tuning.orchestrator.waiting import (
+    ExperimentCancelled,
+    ExperimentFailed,
+    ExperimentInterrupted,
+    Patience,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -41,23 +48,8 @@ STARTING_TICKS_S = (0.02, 0.25)
 loads weights for minutes."""
 MEASURING_TICKS_S = (0.05, 0.05)
 """Between two looks at a benchmark, which costs a tenth of a millisecond."""
-CANCEL_CHECK_INTERVAL_S = 1.0
 DYING_S = 3.0
 """How long an engine that failed requests may take to die of what it failed them for."""
-
-
-class ExperimentFailed(Exception):
-    def __init__(self, failure: Failure) -> None:
-        super().__init__(failure.message)
-        self.failure = failure
-
-
-class ExperimentCancelled(Exception):
-    """The task was cancelled."""
-
-
-class ExperimentInterrupted(Exception):
-    """This process was asked to stop, and the task is to go on elsewhere or later."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +67,9 @@ def run_experiment(experiment_id: int, ports: Ports) -> ExperimentStatus | None:
 
     Returns:
         The status it ended with (PENDING when it is to be tried again), or None when it was not
-        to be had: claimed by another, or cancelled.
+        to be had: claimed by another, cancelled, or waiting for GPUs.
     """
-    lease = claim(experiment_id, ports.owner)
+    lease = claim_with_gpus(experiment_id, ports)
     if lease is None:
         return None
     with Heartbeat(lease) as heartbeat:
@@ -98,13 +90,13 @@ class ExperimentRun:
 
     def __init__(self, lease: HeldLease, heartbeat: Heartbeat, ports: Ports) -> None:
         self._lease = lease
-        self._heartbeat = heartbeat
         self._ports = ports
         self._experiment = lease.experiment
         self._spec = lease.experiment.task.parsed_spec()
+        self._patience = Patience(self._experiment, heartbeat, ports.interrupted)
         self._deployment: Deployment | None = None
         self._benchmark_run: BenchmarkRun | None = None
-        self._last_cancel_check = float("-inf")
+        self._gpu_watch: GpuWatch | None = None
 
     def run(self) -> None:
         """Raises LeaseLost, after the engine was stopped, when the outcome can't be recorded."""
@@ -118,6 +110,7 @@ class ExperimentRun:
 
     def _attempt(self) -> Outcome:
         try:
+            self._fail_without_cards()
             self._deploy()
             self._await_ready()
             self._measure()
@@ -139,6 +132,11 @@ class ExperimentRun:
 
     # --- Phases ---
 
+    def _fail_without_cards(self) -> None:
+        if len(self._lease.gpus) < self._experiment.gpus_needed:
+            cards = self._ports.accelerators.cards()
+            raise ExperimentFailed(no_such_cards(self._experiment, cards))
+
     def _deploy(self) -> None:
         self._progress("deploying")
         identity = DeploymentIdentity(
@@ -147,10 +145,14 @@ class ExperimentRun:
             experiment_id=self._experiment.pk,
             attempt=self._experiment.attempt,
         )
-        request = deployment_request(self._spec, identity, self._experiment.parameters)
-        self._say(f"deploying with {self._experiment.parameters or 'the default flags'}")
+        gpus = self._lease.gpus
+        request = deployment_request(self._spec, identity, self._experiment.parameters, gpus)
+        where = f" on GPU {', '.join(map(str, gpus))}" if gpus else ""
+        self._say(f"deploying with {self._experiment.parameters or 'the default flags'}{where}")
         try:
-            self._deployment = self._ports.controller.deploy(request, self._ports.log)
+            self._deployment = self._ports.controller.deploy(
+                request, self._ports.log, self._patience.stop_if_asked
+            )
         except DeploymentError as error:
             raise ExperimentFailed(error.failure) from error
         self._lease.record(
@@ -163,7 +165,7 @@ class ExperimentRun:
         overdue = Failure(
             FailureKind.STARTUP_TIMEOUT, f"The engine was not healthy after {timeout_s:g} s."
         )
-        self._wait_until(self._engine_is_ready, timeout_s, overdue, STARTING_TICKS_S)
+        self._patience.wait_until(self._engine_is_ready, timeout_s, overdue, STARTING_TICKS_S)
         deploy_s = time.monotonic() - started
         self._lease.move(ExperimentEvent.ENGINE_READY, deploy_s=deploy_s)
         self._say(f"engine healthy after {deploy_s:.1f} s")
@@ -176,6 +178,8 @@ class ExperimentRun:
             plan = benchmark_plan(self._spec, self._ports.tokenizer_for(self._spec))
         except TokenizerUnavailable as error:
             raise ExperimentFailed(Failure(FailureKind.BENCHMARK_FAILED, str(error))) from error
+        if self._lease.gpus:
+            self._gpu_watch = self._ports.accelerators.watch(self._lease.gpus)
         run = self._ports.benchmark.start(
             self._deployment.base_url, plan, self._results_dir(), self._ports.log
         )
@@ -183,7 +187,7 @@ class ExperimentRun:
         overdue = Failure(
             FailureKind.BENCHMARK_TIMEOUT, f"Measuring was not done after {timeout_s:g} s."
         )
-        self._wait_until(
+        self._patience.wait_until(
             lambda: self._benchmark_is_done(run), timeout_s, overdue, MEASURING_TICKS_S
         )
         self._lease.record(benchmark_s=time.monotonic() - started)
@@ -201,7 +205,7 @@ class ExperimentRun:
         deadline = time.monotonic() + DYING_S
         while time.monotonic() < deadline:
             self._fail_if_the_engine_is_gone()
-            self._stop_if_asked()
+            self._patience.stop_if_asked()
             time.sleep(STARTING_TICKS_S[1])
 
     def _requests_failed(self) -> bool:
@@ -225,40 +229,7 @@ class ExperimentRun:
             return self._failed(Failure(FailureKind.SLO_VIOLATED, broken), **verdicts)
         return Outcome(ExperimentEvent.MEASURED, verdicts)
 
-    # --- Waiting ---
-
-    def _wait_until(
-        self,
-        done: Callable[[], bool],
-        timeout_s: float,
-        overdue: Failure,
-        ticks_s: tuple[float, float],
-    ) -> None:
-        shortest_s, longest_s = ticks_s
-        started = time.monotonic()
-        while not done():
-            self._stop_if_asked()
-            waited_s = time.monotonic() - started
-            if waited_s > timeout_s:
-                raise ExperimentFailed(overdue)
-            time.sleep(min(max(shortest_s, waited_s / 20), longest_s))
-
-    def _stop_if_asked(self) -> None:
-        if self._heartbeat.lost:
-            raise LeaseLost(str(self._experiment))
-        interrupted = self._ports.interrupted()
-        now = time.monotonic()
-        if interrupted or now - self._last_cancel_check >= CANCEL_CHECK_INTERVAL_S:
-            self._last_cancel_check = now
-            if self._task_is_cancelled():
-                raise ExperimentCancelled
-        if interrupted:
-            raise ExperimentInterrupted
-
-    def _task_is_cancelled(self) -> bool:
-        return Task.objects.filter(
-            pk=self._experiment.task_id, cancel_requested_at__isnull=False
-        ).exists()
+    # --- Looking ---
 
     def _engine_is_ready(self) -> bool:
         assert self._deployment is not None
@@ -296,7 +267,7 @@ class ExperimentRun:
                 scenario=point.scenario,
                 concurrency=point.concurrency,
                 repeat=point.repeat,
-                metrics=dict(result.metrics),
+                metrics=self._metrics(result),
                 num_requests=result.num_requests,
                 num_failed_requests=result.num_failed_requests,
                 duration_s=result.duration_s,
@@ -307,6 +278,12 @@ class ExperimentRun:
             f"measured {point.scenario} at concurrency {point.concurrency}: "
             f"{result.num_requests} requests{failed} in {result.duration_s:.1f} s"
         )
+
+    def _metrics(self, result: PointResult) -> dict[str, float]:
+        """With those of the GPUs, over the time that the load point took: it has just ended."""
+        watch = self._gpu_watch
+        telemetry = watch.metrics_of_last(result.duration_s) if watch is not None else {}
+        return with_gpu_metrics(result.metrics, telemetry, len(self._lease.gpus))
 
     def _failed(self, failure: Failure, **fields: Any) -> Outcome:
         """What a failure leads to: the engine's last lines are read while it is still there."""
@@ -328,10 +305,12 @@ class ExperimentRun:
         )
 
     def _clean_up(self) -> float:
-        """Stop the benchmark and remove the engine; seconds it took."""
+        """Stop the benchmark, remove the engine and see its cards empty; seconds it took."""
         self._progress("cleaning up")
         started = time.monotonic()
         try:
+            if self._gpu_watch is not None:
+                self._gpu_watch.stop()
             if self._benchmark_run is not None:
                 self._benchmark_run.stop()
         finally:
@@ -348,6 +327,7 @@ class ExperimentRun:
             self._say(f"removing {deployment.identity.name} failed: {error}")
         else:
             self._deployment = None
+            await_empty(self._lease.gpus, self._ports.accelerators)
 
     def _record(self, outcome: Outcome, cleanup_s: float) -> None:
         fields = {"cleanup_s": cleanup_s, **outcome.fields}
@@ -357,7 +337,7 @@ class ExperimentRun:
             # The number of the attempt is part of the engine's name: it is not given to another
             # one while this engine may still be up.
             fields["attempt"] = self._experiment.attempt - 1
-        self._lease.end(outcome.event, **fields)
+        self._lease.end(outcome.event, engine_is_gone=self._deployment is None, **fields)
         self._say(self._closing_line())
 
     def _results_dir(self) -> Path:

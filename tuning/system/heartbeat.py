@@ -21,13 +21,15 @@ FORGOTTEN_AFTER_LEASES = 60
 
 
 class WorkerPulse:
-    """This process as a worker in the database. `concurrency` is how many experiments it takes.
+    """This process as a worker in the database.
 
+    `concurrency` is how many experiments it takes, `gpus` how many cards its host has.
     A database that is away is only logged: a worker must not stop because nobody can see it.
     """
 
-    def __init__(self, concurrency: int) -> None:
+    def __init__(self, concurrency: int, gpus: int = 0) -> None:
         self._concurrency = concurrency
+        self._gpus = gpus
         self._name = this_process()
         self._started_at = timezone.now()
 
@@ -44,6 +46,7 @@ class WorkerPulse:
                     "pid": os.getpid(),
                     "version": __version__,
                     "concurrency": self._concurrency,
+                    "gpus": self._gpus,
                     "started_at": self._started_at,
                     "heartbeat_at": now,
                 },

@@ -12,18 +12,18 @@ from typing import Any
 from django.conf import settings
 
 from controllers.base import Controller, DeploymentIdentity
-from tuning.composition import build_controller, build_ports, tokenizer_for
+from tuning.composition import build_controller, build_ports, take_back, tokenizer_for
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.lifecycle import TaskStatus
 from tuning.domain.planning import plan
 from tuning.domain.spec import TaskSpec, parse_task, read_document
+from tuning.flag_findings import with_right_flags
 from tuning.logs import TaskLog
 from tuning.models import Task
 from tuning.orchestrator.control import resume, submit
 from tuning.orchestrator.drive import drive
 from tuning.orchestrator.lease import this_process
 from tuning.orchestrator.plan import deployment_request
-from tuning.orchestrator.reaper import reap
 from tuning.reports import as_document, task_report
 from tuning.terminal.console import output_console
 from tuning.terminal.display import Display, LiveDisplay, PlainDisplay
@@ -101,7 +101,7 @@ class Session:
         spec = task.parsed_spec()
         controller = build_controller(spec.deployment_mode, self.models_dir)
         self.check(spec, controller)
-        reap(settings.AUTOTUNER_INSTANCE, controller)
+        take_back()
         return self._run(resume(task_id, driver=this_process()), controller)
 
     def dry_run(self, path: Path, overrides: Overrides) -> int:
@@ -183,7 +183,7 @@ def load_spec(path: Path, overrides: Overrides) -> TaskSpec:
         text = path.read_bytes()
     except OSError as error:
         raise CannotRun(f"task file {path}: {error.strerror}.") from error
-    return parse_task(overrides.applied_to(read_document(text)))
+    return with_right_flags(parse_task(overrides.applied_to(read_document(text))))
 
 
 def exit_code(task: Task) -> int:

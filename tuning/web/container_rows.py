@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 
+from tuning.access import changeable_task, visible_task
 from tuning.models import Experiment, Task
 from tuning.system.containers import Container
-from tuning.web.access import changeable_task, visible_task
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from tuning.system.check_engines import engine_found
 from tuning.system.check_host import disk
 from tuning.system.checks import run_checks
 from tuning.system.status import Worker, workers
+from tuning.task_rows import TaskRow, read_rows
 from tuning.web.attention import Notice, task_notices
-from tuning.web.task_rows import TaskRow, read_rows
 
 RUNNING_SHOWN = 12
 QUEUE_SHOWN = 10

@@ -16,11 +16,8 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import connection
 
-from controllers.registry import DeploymentModeUnavailable
-from tuning.composition import build_controller
+from tuning.composition import take_back
 from tuning.database import DatabaseNotReady, prepare_database
-from tuning.domain.names import DeploymentMode
-from tuning.orchestrator.reaper import remove_orphans, return_abandoned_experiments
 from tuning.serving.embedded_redis import NoEmbeddedRedis, embedded_redis_service
 from tuning.serving.lock import AlreadyServing, ServeLock
 from tuning.serving.services import Service, web_address, web_service, worker_service
@@ -168,13 +165,7 @@ def warn_of_unknown_hosts(host: str, console: Console) -> None:
 def clear_up() -> None:
     """Take back what a worker of this machine left that did not stop by itself."""
     try:
-        return_abandoned_experiments()
-        for mode in DeploymentMode:
-            try:
-                controller = build_controller(mode)
-            except DeploymentModeUnavailable:
-                continue
-            remove_orphans(settings.AUTOTUNER_INSTANCE, controller)
+        take_back()
     except Exception:
         # The first sweep of the next worker does the same.
         logger.exception("clearing up failed")

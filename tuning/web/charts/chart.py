@@ -11,7 +11,7 @@ from tuning.formatting import metric_label
 
 Item = TypeVar("Item")
 
-TABLE_ROWS = 100
+TABLE_ROWS = 50
 """How many rows a table under a chart has at most; the exports have them all."""
 
 
@@ -19,6 +19,10 @@ TABLE_ROWS = 100
 class Column:
     label: str
     is_number: bool = True
+
+    @property
+    def css_class(self) -> str:
+        return "number" if self.is_number else "words"
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,15 @@ class Table:
     left_out: int = 0
 
     @property
-    def lines(self) -> list[tuple[Row, list[tuple[Column, str]]]]:
-        """Each row with its cells, each with its column."""
-        return [(row, list(zip(self.columns, row.cells, strict=True))) for row in self.rows]
+    def lines(self) -> list[tuple[Row, str, list[tuple[str, str]]]]:
+        """Each row with its first cell, and with its other cells after their CSS classes.
+
+        A template asks for thousands of cells, so it is left as little as possible to decide.
+        """
+        classes = [column.css_class for column in self.columns[1:]]
+        return [
+            (row, row.cells[0], list(zip(classes, row.cells[1:], strict=True))) for row in self.rows
+        ]
 
 
 @dataclass(frozen=True)

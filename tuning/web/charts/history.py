@@ -75,14 +75,14 @@ def _data(
         "measure": measure(results.objective.metric),
         "last": ended[-1].number,
         "experiments": [
-            {
-                "id": run.pk,
-                "number": run.number,
-                "value": run.objective_value if is_measured(run) else None,
-                "outcome": run.outcome,
-                "role": results.role(run),
-                "settings": results.settings[run.pk],
-            }
+            [
+                run.pk,
+                run.number,
+                results.role(run),
+                run.outcome,
+                results.settings[run.pk],
+                run.objective_value if is_measured(run) else None,
+            ]
             for run in ended
         ],
         "best": steps,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 from tuning.domain.metrics import Direction
@@ -42,43 +42,62 @@ def samples_of(rows: Iterable[tuple[Any, ...]]) -> list[Sample]:
 
 def curves_of(samples: Iterable[Sample]) -> dict[int, Curve]:
     """The curve of each experiment that was measured at all."""
-    repeats: dict[int, dict[tuple[str, int], list[Values]]] = {}
-    for experiment_id, scenario, concurrency, values in samples:
-        points = repeats.setdefault(experiment_id, {})
-        points.setdefault((scenario, concurrency), []).append(values)
-    return {
-        experiment_id: _curve(experiment_id, points) for experiment_id, points in repeats.items()
-    }
+    curves = {}
+    for experiment_id, points in _by_experiment(samples).items():
+        scenarios: dict[str, list[Point]] = {}
+        for (scenario, concurrency), values in sorted(points.items(), key=lambda item: item[0]):
+            scenarios.setdefault(scenario, []).append(Point(concurrency, values))
+        curves[experiment_id] = Curve(experiment_id, scenarios)
+    return curves
 
 
-def reduced(curve: Curve, directions: Sequence[Direction]) -> tuple[float, ...] | None:
-    """One number for each metric; None when one lacks at any load point."""
-    numbers = []
-    for position, direction in enumerate(directions):
-        by_scenario = [
-            [point.values[position] for point in points] for points in curve.scenarios.values()
+def reduced_of(
+    samples: Iterable[Sample], directions: Sequence[Direction]
+) -> dict[int, tuple[float, ...]]:
+    """One number for each metric of each experiment that has them at all of its load points.
+
+    A metric to be minimised is averaged over the load points; one to be maximised takes the best
+    of each scenario, averaged over the scenarios.
+    """
+    numbers = {}
+    for experiment_id, points in _by_experiment(samples).items():
+        columns = [
+            _over_load(points, position, direction) for position, direction in enumerate(directions)
         ]
-        numbers.append(_over_load(by_scenario, direction))
-    known = tuple(number for number in numbers if number is not None)
-    return known if len(known) == len(directions) else None
+        known = tuple(number for number in columns if number is not None)
+        if len(known) == len(columns):
+            numbers[experiment_id] = known
+    return numbers
 
 
-def _over_load(by_scenario: Sequence[Sequence[float | None]], direction: Direction) -> float | None:
-    """The mean of all load points; of a maximised metric the best of each scenario, averaged."""
-    known = [[value for value in values if value is not None] for values in by_scenario]
-    if not known or list(map(len, known)) != list(map(len, by_scenario)):
+def _over_load(
+    points: Mapping[tuple[str, int], Values], position: int, direction: Direction
+) -> float | None:
+    values = [values[position] for values in points.values()]
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
         return None
-    if direction is Direction.MAXIMIZE:
-        return fmean(max(values) for values in known)
-    return fmean(value for values in known for value in values)
+    if direction is Direction.MINIMIZE:
+        return sum(known) / len(known)
+    best: dict[str, float] = {}
+    for (scenario, _), value in zip(points, known, strict=True):
+        best[scenario] = max(value, best.get(scenario, value))
+    return sum(best.values()) / len(best)
 
 
-def _curve(experiment_id: int, repeats: Mapping[tuple[str, int], Sequence[Values]]) -> Curve:
-    scenarios: dict[str, list[Point]] = {}
-    for (scenario, concurrency), group in sorted(repeats.items()):
-        values = group[0] if len(group) == 1 else tuple(map(_median, zip(*group, strict=True)))
-        scenarios.setdefault(scenario, []).append(Point(concurrency, values))
-    return Curve(experiment_id, scenarios)
+def _by_experiment(samples: Iterable[Sample]) -> dict[int, dict[tuple[str, int], Values]]:
+    """The load points of each experiment, their repeats reduced to the median."""
+    first: dict[int, dict[tuple[str, int], Values]] = {}
+    more: dict[tuple[int, str, int], list[Values]] = {}
+    for experiment_id, scenario, concurrency, values in samples:
+        points = first.setdefault(experiment_id, {})
+        known = points.setdefault((scenario, concurrency), values)
+        if known is not values:
+            more.setdefault((experiment_id, scenario, concurrency), [known]).append(values)
+    for (experiment_id, scenario, concurrency), repeats in more.items():
+        medians = tuple(map(_median, zip(*repeats, strict=True)))
+        first[experiment_id][scenario, concurrency] = medians
+    return first
 
 
 def _median(values: Sequence[float | None]) -> float | None:

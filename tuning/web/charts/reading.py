@@ -19,7 +19,7 @@ from tuning.formatting import flags
 from tuning.models import Measurement, Task
 from tuning.models.experiment import BASELINE_NUMBER
 from tuning.progress import best_so_far
-from tuning.web.charts.load_points import Curve, Sample, curves_of, reduced, samples_of
+from tuning.web.charts.load_points import Curve, Sample, curves_of, reduced_of, samples_of
 
 THROUGHPUT = "output_throughput_tokens_per_s"
 
@@ -162,7 +162,9 @@ def read_results(task: Task) -> TaskResults:
 
 def read_curves(experiment_ids: Sequence[int]) -> list[Curve]:
     """Throughput and `CURVE_LATENCIES` of these experiments, in this order. One query."""
-    curves = curves_of(_samples(Q(experiment__in=experiment_ids), (THROUGHPUT, *CURVE_LATENCIES)))
+    curves = curves_of(
+        read_samples(Q(experiment__in=experiment_ids), (THROUGHPUT, *CURVE_LATENCIES))
+    )
     return [curves[pk] for pk in experiment_ids if pk in curves]
 
 
@@ -171,13 +173,11 @@ def _reduced(task: Task, first: int, best_id: int | None) -> dict[int, tuple[flo
     judged = Q(experiment__status=ExperimentStatus.SUCCESS.value)
     baseline = Q(experiment__number=BASELINE_NUMBER, experiment__objective_value__isnull=False)
     wanted = Q(experiment__task=task) & ((judged & drawn) | baseline)
-    curves = curves_of(_samples(wanted, (THROUGHPUT, *FRONT_LATENCIES)))
     directions = (Direction.MAXIMIZE, *(Direction.MINIMIZE for _ in FRONT_LATENCIES))
-    numbers = {pk: reduced(curve, directions) for pk, curve in curves.items()}
-    return {pk: values for pk, values in numbers.items() if values is not None}
+    return reduced_of(read_samples(wanted, (THROUGHPUT, *FRONT_LATENCIES)), directions)
 
 
-def _samples(wanted: Q, metrics: Sequence[str]) -> list[Sample]:
+def read_samples(wanted: Q, metrics: Sequence[str]) -> list[Sample]:
     """A measurement has dozens of metrics: the database picks those that are drawn."""
     rows = Measurement.objects.filter(wanted).order_by()
     picked = [f"metrics__{name}" for name in metrics]

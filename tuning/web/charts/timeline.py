@@ -20,7 +20,7 @@ MOST_BARS = 200
 
 @dataclass(frozen=True)
 class Bar:
-    """One phase of one experiment. `is_last` when the experiment went no further."""
+    """One phase of one experiment."""
 
     phase: str
     start: datetime
@@ -37,11 +37,16 @@ def bars_of(run: Run, now: datetime) -> list[Bar]:
     Only a phase that was completed has a recorded length. One that failed or is under way takes
     what is left until the clean-up, which is the last thing before the end.
     """
-    if run.started_at is None or run.status == ExperimentStatus.PENDING:
+    if run.started_at is None or not is_launched(run):
         return []
     end = run.finished_at or now
     cleanup = max(run.started_at, end - timedelta(seconds=run.cleanup_s or 0.0))
     return [bar for bar in _bars(run, run.started_at, cleanup, end) if bar.seconds > 0]
+
+
+def is_launched(run: Run) -> bool:
+    """A pending one may have been launched before; what is to come is not known."""
+    return run.started_at is not None and run.status != ExperimentStatus.PENDING
 
 
 def _bars(run: Run, start: datetime, cleanup: datetime, end: datetime) -> Iterator[Bar]:
@@ -65,18 +70,18 @@ def timeline_chart(results: TaskResults) -> Chart:
         "was stopped. A cross marks a failure, and a number before a bar a repeated attempt, of "
         "which only the last is drawn.",
     )
-    launched = [run for run in results.runs if bars_of(run, results.now)]
-    if not launched:
+    launched = [run for run in results.runs if is_launched(run)]
+    drawn = [(run, bars_of(run, results.now)) for run in launched[-MOST_BARS:]]
+    if not drawn:
         return replace(chart, nothing="No experiment has been launched yet.")
-    drawn = launched[-MOST_BARS:]
     return replace(
         chart,
-        summary=_summary(drawn, results.now),
+        summary=_summary([bar for _, bars in drawn for bar in bars], len(drawn)),
         data={
             "phases": PHASES,
-            "experiments": [_experiment(results, run) for run in drawn],
+            "experiments": [_experiment(results, run, bars) for run, bars in drawn],
         },
-        table=_table(results, drawn),
+        table=_table(results, drawn[::-1]),
         notes=_notes(len(drawn), results.total),
     )
 
@@ -87,7 +92,7 @@ def _notes(drawn: int, total: int) -> tuple[str, ...]:
     return (f"The newest {drawn} of {total:,} experiments are drawn.",)
 
 
-def _experiment(results: TaskResults, run: Run) -> dict[str, Any]:
+def _experiment(results: TaskResults, run: Run, bars: Sequence[Bar]) -> dict[str, Any]:
     return {
         "id": run.pk,
         "number": run.number,
@@ -97,7 +102,7 @@ def _experiment(results: TaskResults, run: Run) -> dict[str, Any]:
         "attempt": run.attempt,
         "bars": [
             [PHASES.index(bar.phase), _milliseconds(bar.start), _milliseconds(bar.end)]
-            for bar in bars_of(run, results.now)
+            for bar in bars
         ],
     }
 
@@ -106,16 +111,15 @@ def _milliseconds(moment: datetime) -> int:
     return round(moment.timestamp() * 1000)
 
 
-def _summary(runs: Sequence[Run], now: datetime) -> str:
+def _summary(bars: Sequence[Bar], experiments: int) -> str:
     spent = dict.fromkeys(PHASES, 0.0)
-    for run in runs:
-        for bar in bars_of(run, now):
-            spent[bar.phase] += bar.seconds
+    for bar in bars:
+        spent[bar.phase] += bar.seconds
     shares = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in spent.items())
-    return f"{counted(len(runs), 'experiment')}; in all: {shares}."
+    return f"{counted(experiments, 'experiment')}; in all: {shares}."
 
 
-def _table(results: TaskResults, runs: Sequence[Run]) -> Table:
+def _table(results: TaskResults, drawn: Sequence[tuple[Run, Sequence[Bar]]]) -> Table:
     columns = [
         Column("#"),
         Column("Outcome", is_number=False),
@@ -123,12 +127,12 @@ def _table(results: TaskResults, runs: Sequence[Run]) -> Table:
         Column("Launched (UTC)"),
         *(Column(phase.capitalize()) for phase in PHASES),
     ]
-    return table(columns, runs[::-1], lambda run: _row(results, run))
+    return table(columns, drawn, lambda one: _row(results, *one))
 
 
-def _row(results: TaskResults, run: Run) -> Row:
-    bars = {bar.phase: bar for bar in bars_of(run, results.now)}
+def _row(results: TaskResults, run: Run, bars: Sequence[Bar]) -> Row:
+    lengths = {bar.phase: duration(bar.seconds) for bar in bars}
     launched = f"{run.started_at:%Y-%m-%d %H:%M:%S}" if run.started_at else "-"
-    lengths = (duration(bars[phase].seconds) if phase in bars else "-" for phase in PHASES)
-    cells = (str(run.number), run.outcome, str(run.attempt), launched, *lengths)
+    phases = (lengths.get(phase, "-") for phase in PHASES)
+    cells = (str(run.number), run.outcome, str(run.attempt), launched, *phases)
     return Row(cells, run.pk, results.role(run))

@@ -166,16 +166,10 @@ def _front(
     ]
 
 
-def _front_point(results: TaskResults, pk: int) -> dict[str, Any]:
+def _front_point(results: TaskResults, pk: int) -> list[Any]:
     run = results.by_id[pk]
-    return {
-        "id": pk,
-        "number": run.number,
-        "role": results.role(run),
-        "outcome": run.outcome,
-        "settings": results.settings[pk],
-        "values": results.reduced[pk],
-    }
+    numbers = results.reduced[pk]
+    return [pk, run.number, results.role(run), run.outcome, results.settings[pk], *numbers]
 
 
 def _front_summary(fronts: Mapping[str, Sequence[int]], candidates: int) -> str:

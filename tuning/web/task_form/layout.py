@@ -100,6 +100,7 @@ BASICS = (
     Field("model.id_or_path", "Model", Kind.TEXT),
     Field("benchmark.model_name", "Served name", Kind.TEXT),
     Field("benchmark.model_tokenizer", "Tokenizer", Kind.TEXT),
+    Field("runtime_image", "Image", Kind.TEXT, modes=_IN_CONTAINERS),
     Field("runtime_image_tag", "Image tag", Kind.TEXT, modes=_IN_CONTAINERS),
     Field("model.namespace", "Namespace", Kind.TEXT, modes=(DeploymentMode.OME,)),
 )

@@ -6,7 +6,8 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from tuning.web.access import Request, visible_task
+from tuning.access import visible_task
+from tuning.web.access import Request
 from tuning.web.charts import charts_of, read_results
 
 

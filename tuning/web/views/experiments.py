@@ -8,8 +8,9 @@ from django.http import FileResponse, Http404, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from django.views.decorators.http import require_safe
 
+from tuning.access import visible_experiment
 from tuning.models import Experiment
-from tuning.web.access import Request, visible_experiment
+from tuning.web.access import Request
 from tuning.web.experiment_page import ExperimentPage, raw_document
 from tuning.web.raw_files import TooLarge, archive, results_directory
 from tuning.web.render import respond

@@ -7,10 +7,11 @@ from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET
 
+from tuning.access import visible_task
 from tuning.exports import EXPORTS, NoWinner
 from tuning.exports.winner import read_winner
 from tuning.exports.winner_files import snippets
-from tuning.web.access import Request, visible_task
+from tuning.web.access import Request
 
 
 @require_GET

@@ -12,10 +12,11 @@ from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_GET
 
+from tuning.access import visible_task
 from tuning.domain.names import LogSource
 from tuning.exports import filename
 from tuning.models import Task
-from tuning.web.access import Request, visible_task
+from tuning.web.access import Request
 from tuning.web.log_lines import LONGEST_STRETCH, last_line, read_lines, text_of_log
 
 

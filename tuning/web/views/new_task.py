@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST
 
 from tuning import actions
+from tuning.access import changeable_task, visible_task
 from tuning.actions import ActionRefused
 from tuning.domain.lifecycle import TaskStatus
 from tuning.domain.spec import InvalidTask, Problem, TaskSpec, parse_task
@@ -20,7 +21,7 @@ from tuning.domain.spec_yaml import read_task_text
 from tuning.models import Task
 from tuning.presets import preset, presets
 from tuning.preview import mode_refusal
-from tuning.web.access import Request, changeable_task, visible_task
+from tuning.web.access import Request
 from tuning.web.render import go_to, respond
 from tuning.web.task_form.editor import (
     Editor,

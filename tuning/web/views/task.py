@@ -9,9 +9,10 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
 from tuning import actions
+from tuning.access import changeable_task, visible_task
 from tuning.actions import ACTIONS, ActionRefused, TaskAction
 from tuning.models import Task
-from tuning.web.access import Request, changeable_task, visible_task
+from tuning.web.access import Request
 from tuning.web.render import go_to, respond
 from tuning.web.task_page import TaskPage
 

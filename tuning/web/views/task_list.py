@@ -13,6 +13,7 @@ from django_htmx.http import push_url
 
 from tuning.actions import TaskAction
 from tuning.models import Task
+from tuning.task_rows import read_rows
 from tuning.web.access import Request
 from tuning.web.render import go_to, respond
 from tuning.web.task_bulk import (
@@ -25,7 +26,6 @@ from tuning.web.task_bulk import (
     why_not_compare,
 )
 from tuning.web.task_filters import TaskFilters, headings, status_chips
-from tuning.web.task_rows import read_rows
 
 TEMPLATE = "tasks/list.html"
 TASKS_A_PAGE = 25

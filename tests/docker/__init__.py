@@ -1,0 +1,1 @@
+"""The docker mode as a user has it, against a real Docker engine."""

@@ -1,0 +1,379 @@
+"""The charts of a task: their numbers, and the fragment that shows them."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from statistics import fmean
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from tests.seeding import Seeding
+from tuning.domain.failures import FailureKind
+from tuning.domain.importance import Group
+from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
+from tuning.domain.metrics import Direction
+from tuning.domain.objectives import MeasuredPoint, metric_objective, values_of
+from tuning.domain.spec import parse_task
+from tuning.models import Experiment, Task
+from tuning.orchestrator.control import submit
+from tuning.web.charts import reading
+from tuning.web.charts.history import best_so_far
+from tuning.web.charts.load_points import Point, curves_of, reduced_of, samples_of
+from tuning.web.charts.parameters import group_label
+from tuning.web.charts.reading import Run
+from tuning.web.charts.timeline import bars_of
+
+START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+KEYS = ("history", "curves", "pareto", "parallel", "importance", "timeline")
+
+Browser = Callable[[User], Client]
+
+
+def run(**fields: Any) -> Run:
+    """A success of 100 s: 20 s to deploy, 60 s to measure, 5 s to clean up."""
+    usual: dict[str, Any] = {
+        "pk": 1,
+        "number": 1,
+        "status": ExperimentStatus.SUCCESS.value,
+        "parameters": {},
+        "objective_value": 1.0,
+        "score": 1.0,
+        "failure_kind": "",
+        "attempt": 1,
+        "started_at": START,
+        "finished_at": START + timedelta(seconds=100),
+        "deploy_s": 20.0,
+        "benchmark_s": 60.0,
+        "cleanup_s": 5.0,
+    }
+    return Run(**(usual | fields))
+
+
+def seconds_of(one: Run, *, now_s: float = 0.0) -> list[tuple[str, float, float]]:
+    """Phase, start and end of each bar, in seconds after START."""
+    bars = bars_of(one, START + timedelta(seconds=now_s))
+    return [
+        (bar.phase, (bar.start - START).total_seconds(), (bar.end - START).total_seconds())
+        for bar in bars
+    ]
+
+
+class TestBestSoFar:
+    SCORED = ((0, 5.0, 50.0), (1, 7.0, 70.0), (2, 5.0, 51.0), (4, 3.0, 30.0), (5, 9.0, 90.0))
+
+    def test_minimised(self) -> None:
+        assert best_so_far(self.SCORED, Direction.MINIMIZE) == [(0, 50.0), (4, 30.0)]
+
+    def test_maximised(self) -> None:
+        assert best_so_far(self.SCORED, Direction.MAXIMIZE) == [(0, 50.0), (1, 70.0), (5, 90.0)]
+
+    def test_the_score_decides_where_a_penalty_turns_the_values_round(self) -> None:
+        penalised = [(0, 2.0, 2.0), (1, 4.0, 1.0)]
+        assert best_so_far(penalised, Direction.MINIMIZE) == [(0, 2.0)]
+
+    def test_nothing_has_no_best(self) -> None:
+        assert best_so_far([], Direction.MINIMIZE) == []
+
+
+class TestTimeline:
+    def test_all_phases(self) -> None:
+        assert seconds_of(run()) == [
+            ("deploy", 0, 20),
+            ("benchmark", 20, 80),
+            ("clean-up", 95, 100),
+        ]
+
+    def test_a_failed_start_lasts_until_the_clean_up(self) -> None:
+        failed = run(status="FAILED", deploy_s=None, benchmark_s=None)
+        assert seconds_of(failed) == [("deploy", 0, 95), ("clean-up", 95, 100)]
+
+    def test_a_failed_benchmark_lasts_until_the_clean_up(self) -> None:
+        failed = run(status="FAILED", benchmark_s=None)
+        assert seconds_of(failed) == [
+            ("deploy", 0, 20),
+            ("benchmark", 20, 95),
+            ("clean-up", 95, 100),
+        ]
+
+    def test_what_runs_lasts_until_now(self) -> None:
+        running = {"finished_at": None, "benchmark_s": None, "cleanup_s": None}
+        deploying = run(status="DEPLOYING", **(running | {"deploy_s": None}))
+        benchmarking = run(status="BENCHMARKING", **running)
+
+        assert seconds_of(deploying, now_s=7) == [("deploy", 0, 7)]
+        assert seconds_of(benchmarking, now_s=50) == [("deploy", 0, 20), ("benchmark", 20, 50)]
+
+    def test_a_new_attempt_is_not_as_far_as_the_last_one_was(self) -> None:
+        again = run(status="DEPLOYING", attempt=2, finished_at=None, cleanup_s=None)
+        assert seconds_of(again, now_s=40) == [("deploy", 0, 40)]
+
+    def test_bars_never_reach_beyond_the_experiment(self) -> None:
+        odd = run(deploy_s=400.0, cleanup_s=900.0)
+        assert seconds_of(odd) == [("clean-up", 0, 100)]
+
+    @pytest.mark.parametrize("fields", [{"started_at": None}, {"status": "PENDING"}])
+    def test_what_was_not_launched_has_no_bars(self, fields: dict[str, Any]) -> None:
+        assert seconds_of(run(**fields)) == []
+
+
+class TestLoadPoints:
+    def test_repeats_become_their_median_in_the_order_of_the_load(self) -> None:
+        rows = [(7, "D(8,8)", 4, 30.0, 1.0), (7, "D(8,8)", 1, 9.0, 0.5)]
+        repeats = [(7, "D(8,8)", 4, 10.0, 9.0), (7, "D(8,8)", 4, 20.0, None)]
+
+        curve = curves_of(samples_of(rows + repeats))[7]
+
+        assert curve.scenarios == {"D(8,8)": [Point(1, (9.0, 0.5)), Point(4, (20.0, None))]}
+
+    def test_numbers_are_those_of_the_judging(self) -> None:
+        rng = random.Random(1)
+        loads = [(name, load) for name in ("D(8,8)", "D(64,8)") for load in (1, 4, 16)]
+        rows = [(1, *load, rng.random(), rng.random()) for load in loads for _ in range(3)]
+        points = [
+            MeasuredPoint(name, load, repeat, {"requests_per_s": speed, "ttft_p99_s": late}, 1, 0)
+            for repeat, (_, name, load, speed, late) in enumerate(rows)
+        ]
+        directions = (Direction.MAXIMIZE, Direction.MINIMIZE)
+        objectives = [
+            metric_objective(name, direction)
+            for name, direction in zip(("requests_per_s", "ttft_p99_s"), directions, strict=True)
+        ]
+
+        found = reduced_of(samples_of(rows), directions)[1]
+
+        assert found == pytest.approx(values_of(points, objectives))
+
+    @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "fast"])
+    def test_an_experiment_with_a_gap_has_no_number(self, value: object) -> None:
+        rows = [(1, "D(8,8)", 1, 5.0), (1, "D(8,8)", 4, value), (2, "D(8,8)", 1, 6.0)]
+        assert reduced_of(samples_of(rows), [Direction.MINIMIZE]) == {2: (6.0,)}
+
+
+def test_a_group_of_values_is_called_by_its_ends() -> None:
+    assert group_label(Group((8, 16, 24), 5, 1.0)) == "8 to 24"
+    assert group_label(Group((True,), 5, 1.0)) == "on"
+
+
+# --- The fragment ---
+
+
+@pytest.fixture
+def browser(owner: User, browser_of: Browser) -> Client:
+    return browser_of(owner)
+
+
+def fragment_of(client: Client, task_id: int) -> str:
+    response = client.get(f"/tasks/{task_id}/charts/", HTTP_HX_REQUEST="true")
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def data_of(html: str) -> dict[str, Any]:
+    """The JSON of each chart by its key, read as strictly as a browser does."""
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    views = re.findall(
+        r'<chart-view id="(\w+)-chart".*?<template><script [^>]*>(.*?)</script></template>',
+        html,
+        re.DOTALL,
+    )
+    return {key: json.loads(text, parse_constant=refuse) for key, text in views}
+
+
+def rows_of(html: str, key: str) -> list[list[str]]:
+    card = html.partition(f'id="{key}-card"')[2].partition("</section>")[0]
+    body = card.partition("<tbody>")[2].partition("</tbody>")[0]
+    return [
+        [re.sub("<[^>]*>", "", cell).strip() for cell in re.findall(r"<t[hd][ >].*?</t[hd]>", row)]
+        for row in re.findall(r"<tr.*?</tr>", body, re.DOTALL)
+    ]
+
+
+@pytest.mark.django_db
+class TestFragment:
+    def test_every_chart_has_its_data_and_the_same_as_a_table(
+        self, browser: Client, seeding: Seeding
+    ) -> None:
+        task_id = seeding.task(fate=TaskStatus.COMPLETED, experiments=12)
+
+        html = fragment_of(browser, task_id)
+
+        assert tuple(data_of(html)) == KEYS
+        for key in KEYS:
+            assert rows_of(html, key), key
+
+    def test_history_and_best_agree_with_the_database(
+        self, browser: Client, seeding: Seeding
+    ) -> None:
+        task = Task.objects.get(pk=seeding.task(fate=TaskStatus.COMPLETED, experiments=12))
+        html = fragment_of(browser, task.pk)
+        history = data_of(html)["history"]
+
+        best = task.best_experiment
+        assert best is not None
+        assert history["best"][-1] == [best.number, best.objective_value]
+        successes = task.experiments.filter(status="SUCCESS")
+        assert {(row[0], row[5]) for row in history["experiments"] if row[3] == "success"} == set(
+            successes.values_list("pk", "objective_value")
+        )
+        assert [row[2] for row in history["experiments"] if row[0] == best.pk] == ["best"]
+        assert len(rows_of(html, "history")) == task.experiments.count()
+
+    def test_curves_and_front_agree_with_the_measurements(
+        self, browser: Client, seeding: Seeding
+    ) -> None:
+        task = Task.objects.get(pk=seeding.task(index=1, fate=TaskStatus.COMPLETED))
+        data = data_of(fragment_of(browser, task.pk))
+        best = task.best_experiment
+        assert best is not None
+        measured = list(best.measurements.order_by("concurrency"))
+
+        curve = next(one for one in data["curves"]["curves"] if one["id"] == best.pk)
+        assert curve["role"] == "best"
+        assert [point[:3] for point in curve["points"]["D(1000,200)"]] == [
+            [
+                one.concurrency,
+                one.metrics["output_throughput_tokens_per_s"],
+                one.metrics["tpot_p50_s"],
+            ]
+            for one in measured
+        ]
+        place = next(row for row in data["pareto"]["points"] if row[0] == best.pk)[5:]
+        assert place == pytest.approx(
+            [
+                max(one.metrics["output_throughput_tokens_per_s"] for one in measured),
+                fmean(one.metrics["e2e_latency_p99_s"] for one in measured),
+                fmean(one.metrics["ttft_p99_s"] for one in measured),
+            ]
+        )
+        # It has the highest throughput of all, so nothing dominates it.
+        assert data["pareto"]["fronts"]["ttft_p99_s"][0] == best.pk
+
+    def test_a_broken_slo_keeps_its_value_but_is_never_the_best(
+        self, browser: Client, seeding: Seeding
+    ) -> None:
+        task = Task.objects.get(pk=seeding.task(index=1, fate=TaskStatus.RUNNING))
+        best = task.experiments.filter(status="SUCCESS").order_by("-score")[0]
+        kind = FailureKind.SLO_VIOLATED.value
+        task.experiments.filter(pk=best.pk).update(status="FAILED", failure_kind=kind)
+
+        data = data_of(fragment_of(browser, task.pk))
+
+        row = next(row for row in data["history"]["experiments"] if row[0] == best.pk)
+        assert row[3:] == ["slo violated", row[4], best.objective_value]
+        assert best.number not in [number for number, _ in data["history"]["best"]]
+        assert best.pk not in data["pareto"]["fronts"]["ttft_p99_s"]
+
+    @pytest.mark.parametrize("fate", [TaskStatus.DRAFT, TaskStatus.PENDING])
+    def test_a_task_without_experiments_says_what_is_missing(
+        self, fate: TaskStatus, browser: Client, seeding: Seeding
+    ) -> None:
+        html = fragment_of(browser, seeding.task(fate=fate))
+
+        assert data_of(html) == {}
+        for reason in (
+            "No experiment has ended yet.",
+            "No load point has been measured yet.",
+            "No experiment has succeeded yet.",
+            "No configuration beside the baseline has ended yet.",
+            "too few to tell",
+            "No experiment has been launched yet.",
+        ):
+            assert reason in html
+
+    def test_with_failures_alone_there_is_still_something_to_see(
+        self, browser: Client, owner: User, task_document: dict[str, Any]
+    ) -> None:
+        task = submit(parse_task(task_document), owner=owner)
+        for number, parameters in enumerate([{}, {"threads": 1, "parallel": 4}]):
+            failed_experiment(task, number, parameters)
+
+        html = fragment_of(browser, task.pk)
+
+        assert set(data_of(html)) == {"history", "parallel", "timeline"}
+        assert data_of(html)["history"]["best"] == []
+        assert [row[1] for row in rows_of(html, "history")] == ["out of memory"] * 2
+
+    def test_one_success_is_drawn(self, browser: Client, seeding: Seeding) -> None:
+        task = Task.objects.get(pk=seeding.task(fate=TaskStatus.RUNNING, experiments=3))
+        task.experiments.exclude(number=0).delete()
+
+        data = data_of(fragment_of(browser, task.pk))
+
+        assert set(data) == {"history", "curves", "pareto", "timeline"}
+
+    def test_too_many_experiments_are_cut_and_the_card_says_so(
+        self, browser: Client, seeding: Seeding, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(reading, "MOST_EXPERIMENTS", 4)
+        task = Task.objects.get(pk=seeding.task(fate=TaskStatus.COMPLETED, experiments=12))
+        assert task.best_experiment is not None
+
+        html = fragment_of(browser, task.pk)
+
+        drawn = {row[1] for row in data_of(html)["history"]["experiments"]}
+        assert drawn == {0, 8, 9, 10, 11, task.best_experiment.number}
+        assert f"{len(drawn)} of 12 experiments are drawn" in html
+
+    def test_what_a_user_wrote_cannot_end_the_data(
+        self, browser: Client, owner: User, task_document: dict[str, Any]
+    ) -> None:
+        nasty = "</script></template><img src=x>"
+        task_document["parameters"] = {"chat-template": [nasty, "b"]}
+        task = submit(parse_task(task_document), owner=owner)
+        failed_experiment(task, 1, {"chat-template": nasty})
+
+        html = fragment_of(browser, task.pk)
+
+        assert "<img" not in html
+        assert data_of(html)["parallel"]["lines"][0]["settings"] == [nasty]
+
+    def test_queries_do_not_grow_with_the_experiments(
+        self, browser: Client, seeding: Seeding
+    ) -> None:
+        counts = []
+        for experiments in (4, 30):
+            task_id = seeding.task(fate=TaskStatus.COMPLETED, experiments=experiments)
+            with CaptureQueriesContext(
+                connection,
+            ) as queries:
+                fragment_of(browser, task_id)
+            counts.append(len(queries))
+
+        assert counts[0] == counts[1] <= 10
+
+    def test_only_who_may_see_the_task_sees_its_charts(
+        self, seeding: Seeding, stranger: User, browser_of: Browser
+    ) -> None:
+        task_id = seeding.task(fate=TaskStatus.COMPLETED, experiments=2)
+
+        assert browser_of(stranger).get(f"/tasks/{task_id}/charts/").status_code == 404
+        assert Client().get(f"/tasks/{task_id}/charts/").status_code == 302
+
+
+def failed_experiment(task: Task, number: int, parameters: dict[str, Any]) -> Experiment:
+    now = timezone.now()
+    return Experiment.objects.create(
+        task=task,
+        number=number,
+        parameters=parameters,
+        configuration_hash=str(number),
+        status=ExperimentStatus.FAILED.value,
+        failure_kind=FailureKind.OUT_OF_MEMORY.value,
+        attempt=1,
+        started_at=now - timedelta(seconds=30),
+        finished_at=now,
+        cleanup_s=1.0,
+    )

@@ -1,0 +1,1 @@
+"""The page that puts two to six tasks, or experiments, side by side."""
