@@ -316,6 +316,26 @@ class Seeding:
         rows = [[at + n, *texts[n % len(texts)]] for n in range(lines)]
         LogChunk.objects.create(task_id=task_id, first_seq=1, last_seq=lines, lines=rows)
 
+    def long_log(self, task_id: int, lines: int) -> None:
+        """In place of the task's log: one error at line 777 and one needle in the middle."""
+        from tuning.logs import LONGEST_CHUNK
+        from tuning.models import LogChunk
+
+        special = {777: "ERROR: out of memory", lines // 2 + 1: "the needle"}
+        LogChunk.objects.filter(task_id=task_id).delete()
+        LogChunk.objects.bulk_create(
+            LogChunk(
+                task_id=task_id,
+                first_seq=first,
+                last_seq=min(first + LONGEST_CHUNK - 1, lines),
+                lines=[
+                    [float(seq), "engine", special.get(seq, f"request {seq} took 12 ms")]
+                    for seq in range(first, min(first + LONGEST_CHUNK, lines + 1))
+                ],
+            )
+            for first in range(1, lines + 1, LONGEST_CHUNK)
+        )
+
 
 def hash_of(name: str, value: object) -> float:
     """The same for the same flag and value in every run, unlike `hash`."""
@@ -333,11 +353,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--tasks", type=int, default=30)
     parser.add_argument("--experiments", type=int, default=24)
+    parser.add_argument("--long-log", type=int, help="lines of the second task's log")
     arguments = parser.parse_args()
     prepare_database()
     demo = User.objects.filter(username="demo").first()
     demo = demo or User.objects.create_superuser("demo", "", PASSWORD)
-    Seeding(demo).tasks(arguments.tasks, arguments.experiments)
+    seeding = Seeding(demo)
+    made = seeding.tasks(arguments.tasks, arguments.experiments)
+    if arguments.long_log:
+        seeding.long_log(made[1], arguments.long_log)
 
 
 if __name__ == "__main__":

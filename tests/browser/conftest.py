@@ -25,6 +25,8 @@ from tests.services import Installation, RedisServer, redis_server
 
 __all__ = ["redis_server"]
 
+LONG_LOG = 100_000
+"""Lines of the log of task `OTHER_COMPLETED`."""
 MUST_RUN = "AUTOTUNER_TESTS_MUST_RUN"
 
 
@@ -57,7 +59,10 @@ def seeded_site(
 ) -> Iterator[SeededSite]:
     installation = Installation.create(tmp_path_factory.mktemp("seeded"), redis_server.url)
     try:
-        seed = installation.start("seed", "-m", "tests.seeding", "--tasks=18", "--experiments=10")
+        seed = installation.start(
+            *("seed", "-m", "tests.seeding", "--tasks=18", "--experiments=10"),
+            f"--long-log={LONG_LOG}",
+        )
         assert seed.wait() == 0, seed.output()
         _, host = installation.start_web()
         yield SeededSite(f"http://{host}", installation)

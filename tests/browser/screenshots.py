@@ -1,6 +1,7 @@
 """Pictures of every page, light, dark and on a phone: `python -m tests.browser.screenshots`.
 
-They go to screenshots/ and are there to be looked at; nothing compares them.
+They go to screenshots/ and are there to be looked at; nothing compares them. With `--readme` it
+takes the README's three instead.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ LOOKS: Mapping[str, tuple[Mapping[str, int], str]] = {
     "phone": (PHONE, "light"),
 }
 SETTLED_MS = 1_500
+IMAGES = Path("docs/images")
 
 
 def main() -> None:
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, default=Path("screenshots"))
     parser.add_argument("--only", nargs="*", choices=PAGES, help="these pages alone")
     parser.add_argument("--looks", nargs="*", choices=LOOKS, default=list(LOOKS))
+    parser.add_argument("--readme", action="store_true", help="the README's, into docs/images/")
     options = parser.parse_args()
     options.into.mkdir(parents=True, exist_ok=True)
     with (
@@ -47,6 +50,9 @@ def main() -> None:
             assert seed.wait() == 0, seed.output()
             _, host = installation.start_web()
             with running_chromium() as chromium:
+                if options.readme:
+                    take_for_the_readme(chromium, f"http://{host}")
+                    return
                 for look in options.looks:
                     take(chromium, f"http://{host}", look, options.only or PAGES, options.into)
         finally:
@@ -63,6 +69,21 @@ def take(
         page.goto(address + PAGES[name])
         page.wait_for_timeout(SETTLED_MS)
         page.screenshot(path=into / f"{name}.{look}.png", full_page=True)
+    context.close()
+
+
+def take_for_the_readme(chromium: Browser, address: str) -> None:
+    context = chromium.new_context(viewport=DESKTOP)  # type: ignore[arg-type]
+    page = sign_in(context, address, "demo", PASSWORD)
+    page.goto(address + PAGES["task-completed"])
+    page.wait_for_timeout(SETTLED_MS)
+    page.screenshot(path=IMAGES / "task.png")
+    # The header would stick in the middle of a picture that is taller than the window.
+    page.locator(".sticky").evaluate("header => { header.style.position = 'static'; }")
+    page.locator("#charts").screenshot(path=IMAGES / "charts.png")
+    page.goto(f"{address}/tasks/new/?preset=vllm_chat_latency")
+    page.wait_for_timeout(SETTLED_MS)
+    page.screenshot(path=IMAGES / "new-task.png")
     context.close()
 
 
