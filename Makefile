@@ -1,5 +1,6 @@
 # make demo   sets everything up and tunes a real llama.cpp server on this machine
 # make test   installs what the tests need and runs them all
+# make test-docker   what needs a Docker engine; .ci/with-docker make test-docker starts one
 # make screenshots   pictures of every page, into screenshots/
 # make lint   format, lint, types, layering
 # make lock   writes the lock files anew from requirements*.txt
@@ -11,7 +12,7 @@ PYTHON ?= $(shell for candidate in python3 python3.12 python3.11 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test browser screenshots lint format lock install install-dev clean
+.PHONY: demo test test-docker browser screenshots lint format lock install install-dev clean
 
 demo: install
 	$(BIN)/python manage.py sample_model
@@ -21,6 +22,13 @@ test: install-dev browser
 	$(BIN)/python manage.py sample_model
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 	$(BIN)/python -m pytest -m slow
+
+# Fails where no Docker engine answers; "make test" skips these tests then. Wants the sample model,
+# which "make test" fetches.
+test-docker: install-dev
+	AUTOTUNER_TESTS_MUST_RUN_DOCKER=1 $(BIN)/python -m pytest -n 2 tests/docker/test_chaos.py \
+		tests/controllers/test_docker.py tests/controllers/test_docker_conformance.py
+	AUTOTUNER_TESTS_MUST_RUN_DOCKER=1 $(BIN)/python -m pytest tests/docker/test_run_task.py
 
 # The browser tests drive Debian's chromium; without one they are skipped.
 browser:

@@ -134,9 +134,7 @@ class Controller(Protocol):
         """What stands in the way of any deployment like this one (model, engine), or None."""
         ...
 
-    def deploy(
-        self, request: DeploymentRequest, log: LogSink, tick: Tick = no_tick
-    ) -> Deployment:
+    def deploy(self, request: DeploymentRequest, log: LogSink, tick: Tick = no_tick) -> Deployment:
         """Launch the engine and return at once; its output goes to `log` line by line.
 
         Deploying an identity that is already there replaces what an earlier crash left behind.

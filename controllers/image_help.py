@@ -130,11 +130,11 @@ class ImageHelp:
         for arguments in engine.help_arguments:
             try:
                 container = self._create(client, key, command.entrypoint, arguments)
-                text = _printed(container, time.monotonic() + self._time_limit_s, tick)
+                printing = _start(container)
             except (DockerException, RequestException, OSError) as error:
                 logger.info("%s could not be asked for its flags: %s", command.image, error)
                 continue
-            answer = read_help(text)
+            answer = read_help(self._printed(container, printing, tick))
             if answer.is_usable:
                 self._keep(key, answer)
                 return answer
@@ -164,28 +164,49 @@ class ImageHelp:
             auto_remove=True,
         )
 
+    def _printed(self, container: Container, printing: _Printing, tick: Tick) -> str:
+        """All that the container prints until its end, or in the time that it has."""
+        deadline = time.monotonic() + self._time_limit_s
+        try:
+            while printing.reader.is_alive() and time.monotonic() < deadline:
+                printing.reader.join(TICK_S)
+                tick()
+        finally:
+            _remove(container)
+        return printing.text.decode(errors="replace")
 
-def _printed(container: Container, deadline: float, tick: Tick) -> str:
-    """All that a container prints from its start to its end, or to the deadline."""
-    printed = bytearray()
+
+@dataclass(frozen=True)
+class _Printing:
+    """What a running container has printed so far, and the thread that reads it."""
+
+    text: bytearray
+    reader: threading.Thread
+
+
+def _start(container: Container) -> _Printing:
+    text = bytearray()
     try:
         # Before the start, so that nothing is missed: Docker forgets a removed container's output.
         output = container.attach(stdout=True, stderr=True, stream=True)
-        reader = threading.Thread(target=_read, args=(output, printed), daemon=True)
         container.start()
-        reader.start()
-        while reader.is_alive() and time.monotonic() < deadline:
-            reader.join(TICK_S)
-            tick()
-    finally:
-        with suppress(DockerException, RequestException):
-            container.remove(force=True)
-    return printed.decode(errors="replace")
+    except BaseException:
+        _remove(container)
+        raise
+    reader = threading.Thread(target=_read, args=(output, text), name="image help", daemon=True)
+    reader.start()
+    return _Printing(text, reader)
 
 
-def _read(output: Iterable[bytes], printed: bytearray) -> None:
+def _read(output: Iterable[bytes], text: bytearray) -> None:
     with suppress(DockerException, RequestException, OSError):
         for chunk in output:
-            printed += chunk
-            if len(printed) > MOST_BYTES:
+            text += chunk
+            if len(text) > MOST_BYTES:
                 return
+
+
+def _remove(container: Container) -> None:
+    """At once; one that has ended is being removed by Docker already."""
+    with suppress(DockerException, RequestException):
+        container.remove(force=True)

@@ -119,9 +119,7 @@ class LocalController:
             return error.failure
         return None
 
-    def deploy(
-        self, request: DeploymentRequest, log: LogSink, tick: Tick = no_tick
-    ) -> Deployment:
+    def deploy(self, request: DeploymentRequest, log: LogSink, tick: Tick = no_tick) -> Deployment:
         engine = self._engines[request.engine]
         missing = engine.missing()
         if missing is not None:

@@ -94,5 +94,5 @@ def _results(best_ids: Mapping[int, int | None]) -> list[Experiment]:
     """The best experiment and the baseline of each task."""
     wanted = Q(pk__in=[pk for pk in best_ids.values() if pk is not None])
     wanted |= Q(task__in=best_ids, number=BASELINE_NUMBER)
-    shown = ("task_id", "number", "objective_value")
+    shown = ("task_id", "number", "objective_value", "parameters")
     return list(Experiment.objects.filter(wanted).only(*shown))

@@ -124,7 +124,8 @@ class Engine(ABC):
     """An inference server that speaks the OpenAI API.
 
     Instances hold no state that changes and may be used from several threads. `allowed_flags` are
-    those that an administrator allows although the catalogue refuses them.
+    those that an administrator allows although the catalogue refuses them. Without `checks_flags`
+    only the controller's own flags are refused: for commands that are shown and not run.
     """
 
     name: ClassVar[EngineName]
@@ -150,9 +151,11 @@ class Engine(ABC):
     catalogue: FlagCatalogue = EMPTY
     """What is known of its flags; nothing, unless an engine says otherwise."""
     allowed_flags: frozenset[str] = frozenset()
+    checks_flags: bool = True
 
-    def __init__(self, allowed_flags: Iterable[str] = ()) -> None:
+    def __init__(self, allowed_flags: Iterable[str] = (), *, checks_flags: bool = True) -> None:
         self.allowed_flags = frozenset(flag_name(name) for name in allowed_flags)
+        self.checks_flags = checks_flags
 
     @property
     def known_flags(self) -> Mapping[str, KnownFlag]:
@@ -246,6 +249,8 @@ class Engine(ABC):
                 f"`{name}` can't be a parameter: the autotuner sets this flag of {self.name} "
                 "itself."
             )
+        if not self.checks_flags:
+            return None
         return self.catalogue.why_refused(name, value, self.allowed_flags)
 
     def flags(self, parameters: Mapping[str, FlagValue]) -> list[str]:
@@ -256,8 +261,8 @@ class Engine(ABC):
                 does not take, and a broken rule between flags.
         """
         refusals = [self.flag_refusal(name, value) for name, value in parameters.items()]
-        problems = [problem.message for problem in self.catalogue.problems(parameters)]
-        for message in (*refusals, *problems):
+        problems = self.catalogue.problems(parameters) if self.checks_flags else []
+        for message in (*refusals, *(problem.message for problem in problems)):
             if message:
                 raise DeploymentError(FailureKind.BAD_FLAG, message)
         return flag_arguments(parameters)

@@ -37,8 +37,11 @@ class HelpText:
         return EVERY_SERVER_HAS in self.flags
 
     def problems(self, parameters: Mapping[str, FlagValue]) -> list[FlagProblem]:
-        """Flags that this engine does not have, and words that a flag of it does not take."""
-        found = []
+        """Flags that this engine does not have, and words that a flag of it does not take; nothing
+        where it gave no usable answer."""
+        found: list[FlagProblem] = []
+        if not self.is_usable:
+            return found
         for written, value in parameters.items():
             name = flag_name(written).partition(".")[0]
             if value is False or self._is_beginning(name):

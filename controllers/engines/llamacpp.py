@@ -58,9 +58,13 @@ class LlamaCpp(Engine):
     )
 
     def __init__(
-        self, llama_server_binary: str | None = None, allowed_flags: Iterable[str] = ()
+        self,
+        llama_server_binary: str | None = None,
+        allowed_flags: Iterable[str] = (),
+        *,
+        checks_flags: bool = True,
     ) -> None:
-        super().__init__(allowed_flags)
+        super().__init__(allowed_flags, checks_flags=checks_flags)
         self._configured_binary = llama_server_binary
 
     def locate_model(self, model: str, models_dir: Path) -> str:

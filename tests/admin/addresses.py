@@ -13,6 +13,7 @@ from django.urls import reverse
 from tuning.models import (
     ApiToken,
     Experiment,
+    GpuLease,
     Lease,
     LogChunk,
     Measurement,
@@ -25,6 +26,7 @@ BrowserOf = Callable[[User], Client]
 MODELS: list[type[Any]] = [
     ApiToken,
     Experiment,
+    GpuLease,
     Lease,
     LogChunk,
     Measurement,

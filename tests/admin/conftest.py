@@ -11,6 +11,7 @@ from tests.admin.addresses import BrowserOf
 from tests.seeding import Seeding
 from tuning.domain.lifecycle import TaskStatus
 from tuning.models import (
+    GpuLease,
     Lease,
     Task,
     WorkerHeartbeat,
@@ -43,7 +44,10 @@ def running(seeding: Seeding) -> Task:
     task = Task.objects.get(pk=seeding.task(fate=TaskStatus.RUNNING, experiments=3))
     now = timezone.now()
     experiment = task.experiments.get(number=2)
-    Lease.objects.create(experiment=experiment, owner="h/1/2", acquired_at=now, heartbeat_at=now)
+    lease = Lease.objects.create(
+        experiment=experiment, owner="h/1/2", acquired_at=now, heartbeat_at=now
+    )
+    GpuLease.objects.create(host="h", index=0, deployment_mode="docker", lease=lease)
     return task
 
 

@@ -14,6 +14,7 @@ from tests.admin.addresses import MODELS, BrowserOf, act_on, as_posted, list_of,
 from tuning.domain.lifecycle import TaskStatus
 from tuning.models import (
     Experiment,
+    GpuLease,
     Lease,
     LogChunk,
     Measurement,
@@ -72,7 +73,9 @@ def test_results_can_be_neither_added_nor_changed(superuser: Client, model: type
 
 
 @pytest.mark.usefixtures("everything")
-@pytest.mark.parametrize("model", [Experiment, Measurement, LogChunk, Lease, WorkerHeartbeat])
+@pytest.mark.parametrize(
+    "model", [Experiment, Measurement, LogChunk, Lease, GpuLease, WorkerHeartbeat]
+)
 def test_results_can_not_be_deleted_by_themselves(superuser: Client, model: type[Any]) -> None:
     row = model.objects.first()
     assert superuser.post(page_of(row, "delete"), {"post": "yes"}).status_code == 403

@@ -108,7 +108,7 @@ def test_a_failed_experiment_says_why(api: Client, seeding: Seeding) -> None:
 def test_the_number_of_queries_does_not_grow(
     api: Client, seeding: Seeding, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
-    task_ids = seeding.tasks(6, 12)
+    task_ids = seeding.tasks(24, 5)
     experiment = api.get(f"/api/experiments/task/{task_ids[0]}").json()["items"][1]
     for path in (
         "/api/tasks/",

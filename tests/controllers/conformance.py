@@ -52,10 +52,8 @@ class Harness(ABC):
     def kill_engine(self, deployment: Deployment) -> None:
         """Kill it from outside, as the kernel would."""
 
-    def request(
-        self, *, instance: str = INSTANCE, attempt: int = 1, **flags: FlagValue
-    ) -> DeploymentRequest:
-        identity = DeploymentIdentity(instance, 7, next(_numbers), attempt)
+    def request(self, instance: str = INSTANCE, /, **flags: FlagValue) -> DeploymentRequest:
+        identity = DeploymentIdentity(instance, 7, next(_numbers), 1)
         return self.request_for(identity, **flags)
 
     def request_for(self, identity: DeploymentIdentity, **flags: FlagValue) -> DeploymentRequest:
@@ -238,7 +236,7 @@ class ControllerConformance(ABC):
 
     def test_an_instance_sees_its_own_engines_alone(self, harness: Harness, lines: Lines) -> None:
         ours = harness.controller.deploy(harness.request(), lines)
-        theirs = harness.controller.deploy(harness.request(instance="another"), lines)
+        theirs = harness.controller.deploy(harness.request("another"), lines)
         assert harness.controller.list_deployments(INSTANCE) == [ours.identity]
         assert harness.controller.list_deployments("another") == [theirs.identity]
 

@@ -13,7 +13,7 @@ from controllers.engines.flag_catalogue import FlagCatalogue, read_catalogue
 from controllers.engines.flag_reference import reference
 from controllers.engines.known_flag import NOT_SET, FlagType
 from tests.controllers.flag_configurations import GOOD, RULES
-from tuning.domain.constraints import ConstraintError
+from tuning.domain.constraint_text import ConstraintError
 from tuning.domain.failures import FailureKind
 from tuning.domain.names import EngineName, FlagValue
 from tuning.domain.planning import plan
@@ -321,6 +321,14 @@ def test_an_administrator_allows_flags_one_by_one(spelling: str) -> None:
     with pytest.raises(DeploymentError, match="middleware"):
         allowing.flags({"middleware": "my.code"})
     assert engine(S).flag_refusal("ssl-keyfile") is not None
+
+
+def test_what_is_only_shown_is_not_checked() -> None:
+    flags: dict[str, FlagValue] = {"trust-remote-code": True, "dtype": "of_old"}
+    lenient = engine(V, checks_flags=False)
+    assert lenient.flags(flags) == ["--trust-remote-code", "--dtype", "of_old"]
+    with pytest.raises(DeploymentError, match="sets this flag"):
+        lenient.flags({"port": 1})
 
 
 @pytest.mark.parametrize(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from django.test import override_settings
 from docker import DockerClient
@@ -18,26 +20,23 @@ from docker.models.containers import Container
 from pytest_django import DjangoDbBlocker
 
 from controllers.docker_engine import INSTANCE_LABEL, docker_address
+from tests.controllers.conftest import WORKER
 from tests.docker.engine import client, llamacpp_image
 from tests.e2e.conftest import Installation as CommandLine
 from tests.fake_engine.image import IMAGE, TAG
 from tests.services import Child, Installation, database_of, running_redis, wait_until
+from tests.serving.conftest import free_port
 from tuning.domain.spec import parse_task
-from tuning.models import Task
+from tuning.models import Task, WorkerHeartbeat
 from tuning.orchestrator.control import submit
 
 __all__ = ["client", "llamacpp_image"]
 
 Document = dict[str, Any]
 MODEL = "small-model"
+PORTS = f"{8401 + 40 * WORKER}-{8440 + 40 * WORKER}"
 LEASE_S = 3
 """A twentieth of the product's; heartbeat, sweep and giving up keep their proportion to it."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.slow)
 
 
 @dataclass
@@ -113,17 +112,20 @@ def command_line(
         "DOCKER_MODEL_PATH": str(models_dir),
         "DOCKER_HOST": docker_address() or "",
         "AUTOTUNER_INSTANCE": f"t{os.getpid()}",
-        "AUTOTUNER_PORT_RANGE": "8401-8440",
+        "AUTOTUNER_PORT_RANGE": PORTS,
     }
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "tokenizers").symlink_to(tokenizers)
     place = CommandLine(tmp_path / "data", environment)
     with nothing_left(Containers(client, environment["AUTOTUNER_INSTANCE"])):
-        yield place
-    for process in place.started:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
+        try:
+            yield place
+        finally:
+            for process in place.started:
+                if process.poll() is None:
+                    # Politely, so that genai-bench ends with it.
+                    process.terminate()
+                    process.communicate(timeout=30)
 
 
 @pytest.fixture
@@ -157,6 +159,29 @@ class Cluster:
             "--concurrency=2",
         )
 
+    def start_serve(self) -> Child:
+        arguments = ("manage.py", "serve", "--port", str(free_port()))
+        return self.installation.start("serve", *arguments)
+
+    @staticmethod
+    def kill_all_of(child: Child) -> None:
+        """SIGKILL to it and to all that it started: web server, worker, pool, genai-bench."""
+        parent = psutil.Process(child.pid)
+        family = [parent, *parent.children(recursive=True)]
+        for process in family:
+            process.kill()
+        psutil.wait_procs(family, timeout=10)
+
+    def sweeps_since_now(self, count: int) -> Callable[[], bool]:
+        """True once a worker has swept that often since this call, by its own heartbeat."""
+        seen = {newest_beat()}
+
+        def enough() -> bool:
+            seen.add(newest_beat())
+            return len(seen) > count
+
+        return enough
+
     def queue(self, document: Document) -> Task:
         """Store a task for the workers; no bell is rung: the sweep has to find it."""
         return submit(parse_task(document), time_limit_s=600)
@@ -178,6 +203,11 @@ class Cluster:
         return "\n".join(child.output() for child in self.installation.children)
 
 
+def newest_beat() -> datetime | None:
+    newest = WorkerHeartbeat.objects.order_by("-heartbeat_at").first()
+    return newest.heartbeat_at if newest else None
+
+
 @pytest.fixture
 def cluster(
     client: DockerClient, models_dir: Path, tokenizers: Path, django_db_blocker: DjangoDbBlocker
@@ -190,7 +220,7 @@ def cluster(
             redis.url,
             AUTOTUNER_INSTANCE=containers.instance,
             AUTOTUNER_LEASE_S=str(LEASE_S),
-            AUTOTUNER_PORT_RANGE="8441-8480",
+            AUTOTUNER_PORT_RANGE=PORTS,
             DOCKER_MODEL_PATH=str(models_dir),
             DOCKER_HOST=docker_address() or "",
         )

@@ -8,12 +8,11 @@ import signal
 from pathlib import Path
 
 import pytest
-from docker import DockerClient
 
 from tests.docker.conftest import MODEL, Containers, Document
 from tests.e2e.conftest import PROJECT
 from tests.e2e.conftest import Installation as CommandLine
-from tests.fake_engine.image import IMAGE, TAG
+from tests.fake_engine.image import IMAGE
 
 pytestmark = pytest.mark.slow
 
@@ -35,14 +34,14 @@ def test_the_example_tunes_a_real_llamacpp_server_in_a_container(
     assert program == "/app/llama-server"
     assert arguments[:2] == ["--model", f"/model/{sample_model.name}"]
     log = Path(report["log_file"]).read_text()
-    assert "Z engine listening on http://0.0.0.0:8000" in log
-    for source in ("engine", "benchmark", "orchestrator"):
+    assert re.search(r"Z engine +listening on http://0\.0\.0\.0:8000", log)
+    for source in ("benchmark", "orchestrator"):
         assert re.search(rf"Z {source} ", log)
     (environment,) = command_line.query("SELECT environment FROM tuning_experiment LIMIT 1")
     assert json.loads(environment[0])["image"] == llamacpp_image
 
 
-def test_experiments_side_by_side_have_gpus_and_ports_of_their_own(
+def test_each_experiment_is_given_the_gpus_that_its_flags_ask_for(
     command_line: CommandLine, fake_task: Document
 ) -> None:
     command_line.env["AUTOTUNER_GPUS"] = "0,1,2,3"
@@ -137,13 +136,11 @@ def test_a_missing_image_ends_the_task_at_its_first_experiment(
     assert "SUCCESS" not in command_line.statuses()
 
 
-def test_gpus_that_docker_can_not_give_are_told_from_a_crash(
-    command_line: CommandLine, fake_task: Document, client: DockerClient
+def test_an_engine_for_gpus_on_a_host_without_says_so(
+    command_line: CommandLine, fake_task: Document
 ) -> None:
-    """Cards that are not there: the hook that stands in for NVIDIA's gives any."""
     command_line.env["AUTOTUNER_GPUS"] = "none"
     fake_task.update(base_runtime="sglang", model={"id_or_path": MODEL}, parameters={"tp-size": 1})
     done = command_line.run(command_line.task_file(fake_task))
     assert done.returncode == 1
-    assert "accelerator_missing" in done.stdout or "too_few_gpus" in done.stdout
-    assert TAG
+    assert "accelerator_missing" in done.stdout

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import threading
@@ -37,7 +38,8 @@ class Speed:
     tp_size: int
 
     def token_time_s(self, running: int) -> float:
-        return self.token_s / self.tp_size**0.7 * (1 + 0.15 * (running - 1))
+        ranks = math.pow(self.tp_size, 0.7)
+        return self.token_s / ranks * (1 + 0.15 * (running - 1))
 
 
 class FakeEngine:
@@ -107,20 +109,25 @@ class Handler(BaseHTTPRequestHandler):
     def _stream(self, count: int, usage: dict[str, int]) -> None:
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
+        # Clients read a body of unknown length to its end before they look at it, unless it comes
+        # in chunks.
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        self.close_connection = True
         for token in self.engine.tokens(count):
             delta = {"role": "assistant", "content": token}
             self._event({"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
         last = {"index": 0, "delta": {}, "finish_reason": "length"}
         self._event({"choices": [last]})
         self._event({"choices": [], "usage": usage})
-        self.wfile.write(b"data: [DONE]\n\n")
+        self._chunk(b"data: [DONE]\n\n")
+        self._chunk(b"")
 
     def _event(self, document: dict[str, Any]) -> None:
         chunk = {"id": "fake", "object": "chat.completion.chunk", "model": self.engine.name}
-        self.wfile.write(f"data: {json.dumps({**chunk, **document})}\n\n".encode())
+        self._chunk(f"data: {json.dumps({**chunk, **document})}\n\n".encode())
+
+    def _chunk(self, data: bytes) -> None:
+        self.wfile.write(b"%x\r\n%s\r\n" % (len(data), data))
         self.wfile.flush()
 
     def _answer(self, status: int, document: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import cast
+from typing import Any, cast
 
 import psutil
 import pytest
@@ -80,7 +80,8 @@ def test_an_experiment_gets_cards_of_its_own_until_it_ends(make_task: MakeTask) 
 
 
 def test_without_enough_cards_it_waits_untouched_and_says_so_once(make_task: MakeTask) -> None:
-    host, said = FakeHost(gpus=4), []
+    host = FakeHost(gpus=4)
+    said: list[str] = []
     running, waiting = pending(gpu_task(make_task), 2, 4)
     assert claim(running, host)
     for _ in range(2):
@@ -170,14 +171,16 @@ def test_the_largest_that_fits_goes_first_and_smaller_ones_fill_the_gaps(
     for waiting in (one, four, eight, two):
         assert claim(waiting, host) is None
     assert next_in_line(host.cards()) == []
-    host.in_use = {7}
+    host.in_use = {6, 7}
     give_back(lease)
-    assert next_in_line(host.cards()) == [four, two, one]
+    assert next_in_line(host.cards()) == [four, two]
     assert claim(one, host) is None
     assert claim(four, host)
     assert claim(one, host) is None
+    host.in_use = {7}
+    assert next_in_line(host.cards()) == [two, one]
+    assert claim(one, host), "what is left is enough for the larger one"
     assert claim(two, host)
-    assert claim(one, host)
 
 
 def test_one_that_has_waited_long_is_not_overtaken(make_task: MakeTask) -> None:
@@ -197,18 +200,28 @@ def test_one_that_has_waited_long_is_not_overtaken(make_task: MakeTask) -> None:
     assert claim(patient, host)
 
 
-def test_of_two_that_have_waited_long_the_older_goes_first(make_task: MakeTask) -> None:
+def test_of_those_that_have_waited_long_the_larger_goes_first_unless_an_hour_younger(
+    make_task: MakeTask,
+) -> None:
     live_worker()
     host = FakeHost(gpus=4)
-    running, older, larger = pending(gpu_task(make_task), 4, 1, 4)
+    running, older, small, large = pending(gpu_task(make_task), 4, 1, 1, 4)
     lease = claim(running, host)
     assert lease is not None
-    for waiting in (older, larger):
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+    for waiting, hours_ago in ((older, 3), (small, 2), (large, 1.5)):
         assert claim(waiting, host) is None
-        let_it_wait_long(waiting)
+        since = hour - timedelta(hours=hours_ago)
+        Experiment.objects.filter(pk=waiting).update(waiting_since=since)
     give_back(lease)
-    assert claim(larger, host) is None
-    assert claim(older, host)
+    assert next_in_line(host.cards()) == [older]
+    assert claim(large, host) is None
+    assert claim(small, host) is None
+    lease = claim(older, host)
+    assert lease is not None
+    assert claim(small, host) is None, "the cards are kept for the large one"
+    give_back(lease)
+    assert claim(large, host)
 
 
 @pytest.mark.parametrize(
@@ -224,7 +237,7 @@ def test_who_waits_in_vain_keeps_nobody_back(make_task: MakeTask, ghost: str) ->
         gpus_needed=8 if ghost == "larger than this host" else 4
     )
     let_it_wait_long(waiting)
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "dead driver": {"driver": process_name(psutil.Process().pid, 1.0)},
         "paused": {"status": "PAUSED"},
         "cancelled": {"cancel_requested_at": timezone.now()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,9 +32,9 @@ from tests.orchestrator.accelerators import (
     pending,
     ports_on,
 )
-from tests.orchestrator.recording import run_next
 from tests.services import wait_until
 from tuning.domain.failures import Failure
+from tuning.domain.spec import parse_task
 from tuning.models import Experiment, GpuLease, Measurement, Task
 from tuning.orchestrator.advance import advance
 from tuning.orchestrator.drive import drive
@@ -151,9 +151,7 @@ def test_as_many_as_fit_on_the_cards_of_every_live_worker(make_task: MakeTask) -
     live_worker("a", gpus=8)
     live_worker("b", gpus=5)
     task = gpu_task(make_task)
-    spec = task.parsed_spec()
-    every = {**task.spec, "parameters": {GPUS_FLAG: 2}}
-    fixed = type(spec).model_validate(every)
+    fixed = parse_task({**task.spec, "parameters": {GPUS_FLAG: 2}})
     host = FakeHost(gpus=4)
     assert fitting_on_workers(host)(fixed) == 4 + 2
     assert fitting_here(host)(fixed) == 2
@@ -270,7 +268,8 @@ def test_without_cards_there_are_no_metrics_of_any(make_task: MakeTask) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_cards_are_given_back_empty(make_task: MakeTask) -> None:
+def test_cards_are_given_back_empty(make_task: MakeTask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tuning.orchestrator.gpus.EMPTYING_S", 120.0)
     (experiment_id,) = pending(gpu_task(make_task), 1)
     host = FakeHost(gpus=1)
     engines = Engines(host, lingers=True)

@@ -1,4 +1,4 @@
-"""Who runs what at this moment: leases and workers."""
+"""Who runs what at this moment: leases, GPUs and workers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.urls import reverse
 from django.utils.safestring import SafeString
 
 from tuning.admin.showing import LARGE_OF_EXPERIMENT, LookOnly, page_link
-from tuning.models import Lease, WorkerHeartbeat
+from tuning.models import GpuLease, Lease, WorkerHeartbeat
 
 
 @admin.register(Lease)
@@ -38,10 +38,38 @@ class LeaseAdmin(LookOnly[Lease]):
         return page_link(str(task), "admin:tuning_task_change", task.pk)
 
 
+@admin.register(GpuLease)
+class GpuLeaseAdmin(LookOnly[GpuLease]):
+    """One without an experiment is that of a dead worker, until its engine is removed."""
+
+    list_display = ["__str__", "deployment_mode", "experiment_link"]
+    list_filter = ["host", "deployment_mode"]
+    search_fields = ["host"]
+    search_help_text = "Host."
+    list_select_related = ["lease", "lease__experiment"]
+    not_listed = [f"lease__experiment__{field}" for field in LARGE_OF_EXPERIMENT]
+    fields = ["host", "index", "deployment_mode", "experiment_link"]
+
+    @admin.display(description="experiment", ordering="lease__experiment_id")
+    def experiment_link(self, gpu: GpuLease) -> SafeString | None:
+        if gpu.lease is None:
+            return None
+        return page_link(str(gpu.lease.experiment), "admin:tuning_experiment_change", gpu.lease.pk)
+
+
 @admin.register(WorkerHeartbeat)
 class WorkerAdmin(LookOnly[WorkerHeartbeat]):
-    list_display = ["name", "host", "pid", "version", "concurrency", "started_at", "heartbeat_at"]
+    list_display = [
+        "name",
+        "host",
+        "pid",
+        "version",
+        "concurrency",
+        "gpus",
+        "started_at",
+        "heartbeat_at",
+    ]
     list_filter = ["host", "version"]
     search_fields = ["name"]
     search_help_text = "Host, process number, or start time."
-    fields = ["name", "host", "pid", "version", "concurrency", "started_at", "heartbeat_at"]
+    fields = ["name", "host", "pid", "version", "concurrency", "gpus", "started_at", "heartbeat_at"]

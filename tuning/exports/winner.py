@@ -81,15 +81,13 @@ def read_winner(task: Task) -> Winner:
     if progress.best is None:
         when = "" if task.state.is_terminal else " yet"
         raise NoWinner(f"Task {task.pk} has no winner{when}: no experiment has succeeded.")
-    best = Experiment.objects.defer("log_tail").get(pk=progress.best.pk)
-    # What has been measured may be written down, whatever flags a new task is refused by now.
-    allowed = (*settings.AUTOTUNER_ALLOWED_FLAGS, *best.parameters)
     return Winner(
         task=task,
         spec=spec,
-        experiment=best,
+        experiment=Experiment.objects.defer("log_tail").get(pk=progress.best.pk),
         gain=progress.gain_over_baseline,
-        engine=engine(spec.base_runtime, settings.AUTOTUNER_LLAMA_SERVER, allowed),
+        # What has been measured may be written down, whatever flags a new task is refused by now.
+        engine=engine(spec.base_runtime, settings.AUTOTUNER_LLAMA_SERVER, checks_flags=False),
         model=served_model(spec, settings.AUTOTUNER_MODEL_PATH),
     )
 

@@ -1,13 +1,16 @@
 """Which GPUs of this host an experiment gets, and who is next where there are too few.
 
 An experiment is claimed together with all its cards, or not at all: then it stays PENDING and
-remembers since when it waits. Whoever takes more cards goes first, and smaller ones fill the gaps;
-but nobody who waits for long is overtaken any more: then cards are left free until there are
-enough for it.
+remembers since when it waits. Whoever takes more cards goes first, and smaller ones fill the gaps.
+Small gaps would never grow into large ones that way, so younger ones overtake nobody who has waited
+long: then cards are left free until there are enough. Those that have waited long are served in
+cohorts, the largest first within each: strictly one after another, a fifth of the cards would be
+idle, because each large one between small ones would have to wait for the whole host to be empty.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
@@ -16,7 +19,7 @@ from functools import partial
 from typing import NamedTuple
 
 from django.db import IntegrityError
-from django.db.models import Max, Q, QuerySet
+from django.db.models import Max, QuerySet
 from django.utils import timezone
 
 from controllers.base import HostCards
@@ -29,6 +32,8 @@ from tuning.orchestrator.lease import HeldLease, claim, host_of, lease_times, pr
 from tuning.orchestrator.ports import Accelerators, Ports
 
 NOT_OVERTAKEN_AFTER = timedelta(minutes=10)
+COHORT_S = 3600.0
+"""Those who began to wait within the same hour may overtake one another."""
 EMPTYING_S = 5.0
 """How long the memory of a card may take to be given back after its engine's end."""
 EMPTYING_TICK_S = 0.1
@@ -128,37 +133,11 @@ def fitting_on_workers(accelerators: Accelerators) -> Callable[[TaskSpec], int]:
 
 
 def next_in_line(cards: HostCards, driver: str = "") -> list[int]:
-    """Waiting experiments of a driver (or of the workers) that fit now, those to go first first."""
-    free = len(_free(cards))
-    rows = _waiting_here(cards).values_list("pk", "task__driver", "gpus_needed", "waiting_since")
-    fit: list[int] = []
-    for one in sorted((_Waiting(*row) for row in rows), key=_Waiting.place_in_line):
-        if one.driver != driver and not one.has_waited_long:
-            continue
-        if one.gpus_needed <= free:
-            free -= one.gpus_needed
-            if one.driver == driver:
-                fit.append(one.experiment_id)
-        elif one.has_waited_long:
-            # What is free is kept for it; only those without cards may go on.
-            free = 0
-    return fit
+    """Waiting experiments of a driver (or of the workers) that would get their cards now.
 
-
-class _Waiting(NamedTuple):
-    experiment_id: int
-    driver: str
-    gpus_needed: int
-    since: datetime
-
-    @property
-    def has_waited_long(self) -> bool:
-        return _has_waited_long(self.since)
-
-    def place_in_line(self) -> tuple[int, int, datetime]:
-        """Who has waited long by time; then those that take most, by time among equals."""
-        most_first = 0 if self.has_waited_long else -self.gpus_needed
-        return (not self.has_waited_long, most_first, self.since)
+    Those to go first first. All that wait for a seat are among them.
+    """
+    return _served(_line(cards), len(_free(cards)), driver)
 
 
 def await_empty(gpus: Collection[int], accelerators: Accelerators) -> None:
@@ -195,8 +174,11 @@ def _cards_for(demand: Demand) -> list[int]:
     wanted, present = demand.gpus, len(demand.cards.present)
     if len(free) < wanted:
         raise NoRoom(f"waits for {wanted} GPUs; {len(free)} of {present} are free.")
-    larger = Q(gpus_needed__gt=wanted, gpus_needed__lte=len(free))
-    if _gives_way(demand, _waiting_here(demand.cards).filter(gpus_needed__gte=1), larger):
+    own = demand.experiment
+    since = own.waiting_since or timezone.now()
+    others = [one for one in _line(demand.cards) if one.experiment_id != own.pk]
+    line = [*others, _Waiting(own.pk, own.task.driver, wanted, since)]
+    if own.pk not in _served(line, len(free), own.task.driver):
         raise NoRoom(f"waits for {wanted} GPUs behind another experiment.")
     return free[:wanted]
 
@@ -205,34 +187,54 @@ def _seat_for(demand: Demand) -> int:
     """Counted down from -1. All seats of a host are held by one task at a time."""
     held = GpuLease.objects.filter(host=demand.cards.host, index__lt=0)
     holders = dict(held.values_list("index", "lease__experiment__task"))
-    own_task = demand.experiment.task_id
-    if len(holders) >= demand.seats or any(task != own_task for task in holders.values()):
+    own = demand.experiment
+    if len(holders) >= demand.seats or any(task != own.task_id for task in holders.values()):
         raise NoRoom("waits until what is measured on this host is done.")
-    earlier = Q(waiting_since__lt=demand.experiment.waiting_since or timezone.now())
-    if _gives_way(demand, _waiting_here(demand.cards).filter(gpus_needed=0), earlier):
-        raise NoRoom("waits behind another experiment.")
+    since = own.waiting_since or timezone.now()
+    for one in _line(demand.cards):
+        is_heard = one.driver == own.task.driver or one.has_waited_long
+        if one.gpus_needed == 0 and one.since < since and is_heard:
+            raise NoRoom("waits behind another experiment.")
     return next(-number for number in range(1, demand.seats + 1) if -number not in holders)
 
 
-def _gives_way(demand: Demand, waiting: QuerySet[Experiment], goes_first: Q) -> bool:
-    """Whether one of the others `waiting` is to be served before.
+class _Waiting(NamedTuple):
+    """One place in the line before a host's cards."""
 
-    `goes_first` tells those of the same driver that are: whoever claims for one of them can run
-    any other of them just as well. Of another driver nobody knows when it looks again.
+    experiment_id: int
+    driver: str
+    gpus_needed: int
+    since: datetime
+
+    @property
+    def has_waited_long(self) -> bool:
+        return self.since < timezone.now() - NOT_OVERTAKEN_AFTER
+
+    def place(self) -> tuple[float, int, datetime, int]:
+        """Those that have waited long by cohorts, then all the others; largest first in each."""
+        cohort = self.since.timestamp() // COHORT_S if self.has_waited_long else math.inf
+        return (cohort, -self.gpus_needed, self.since, self.experiment_id)
+
+
+def _served(line: Iterable[_Waiting], free: int, driver: str) -> list[int]:
+    """Who of a driver gets cards when so many are free, in the order of their places.
+
+    Whoever claims for one experiment of a driver can run any other of it just as well, so that one
+    that fits is left its cards. Of another driver nobody knows when it looks again: it is waited
+    for only once it has waited long.
     """
-    own = demand.experiment
-    others = waiting.exclude(pk=own.pk)
-    since = own.waiting_since or timezone.now()
-    long_ago = timezone.now() - NOT_OVERTAKEN_AFTER
-    if others.filter(waiting_since__lt=min(since, long_ago)).exists():
-        return True
-    if _has_waited_long(own.waiting_since):
-        return False
-    return others.filter(goes_first, task__driver=own.task.driver).exists()
-
-
-def _has_waited_long(since: datetime | None) -> bool:
-    return since is not None and since < timezone.now() - NOT_OVERTAKEN_AFTER
+    served = []
+    for one in sorted(line, key=_Waiting.place):
+        if one.driver != driver and not one.has_waited_long:
+            continue
+        if one.gpus_needed <= free:
+            free -= one.gpus_needed
+            if one.driver == driver:
+                served.append(one.experiment_id)
+        elif one.has_waited_long:
+            # What is free is kept for it; only those that take no cards may go on.
+            free = 0
+    return served
 
 
 def _free(cards: HostCards) -> list[int]:
@@ -244,8 +246,8 @@ def _free(cards: HostCards) -> list[int]:
     return [card for card in cards.present if card not in held and card not in cards.in_use]
 
 
-def _waiting_here(cards: HostCards) -> QuerySet[Experiment]:
-    """Experiments that wait and could run on this host: who waits in vain keeps nobody back."""
+def _line(cards: HostCards) -> list[_Waiting]:
+    """Who waits and could run on this host: who waits in vain keeps nobody back."""
     waiting = Experiment.objects.filter(
         status=ExperimentStatus.PENDING.value,
         waiting_since__isnull=False,
@@ -253,8 +255,12 @@ def _waiting_here(cards: HostCards) -> QuerySet[Experiment]:
         task__status=TaskStatus.RUNNING.value,
         task__cancel_requested_at__isnull=True,
     )
-    drivers = set(waiting.values_list("task__driver", flat=True).order_by().distinct())
-    return waiting.filter(task__driver__in=[one for one in drivers if _looks(one, cards.host)])
+    rows = waiting.values_list("pk", "task__driver", "gpus_needed", "waiting_since")
+    line = [
+        _Waiting(pk, driver, gpus, since) for pk, driver, gpus, since in rows if since is not None
+    ]
+    heard = {driver: _looks(driver, cards.host) for driver in {one.driver for one in line}}
+    return [one for one in line if heard[one.driver]]
 
 
 def _looks(driver: str, host: str) -> bool:

@@ -15,6 +15,7 @@ from controllers.base import Controller, DeploymentIdentity
 from tuning.composition import build_controller, build_ports, take_back, tokenizer_for
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.lifecycle import TaskStatus
+from tuning.domain.names import DeploymentMode
 from tuning.domain.planning import plan
 from tuning.domain.spec import TaskSpec, parse_task, read_document
 from tuning.flag_findings import with_right_flags
@@ -129,7 +130,7 @@ class Session:
             )
         )
         if failure is not None:
-            raise CannotRun(_located(failure))
+            raise CannotRun(_located(failure, spec.deployment_mode))
         plan(spec)
         tokenizer_for(spec, self.models_dir)
 
@@ -192,8 +193,11 @@ def exit_code(task: Task) -> int:
     return EXIT_DONE if task.state is TaskStatus.COMPLETED else EXIT_NOTHING_SUCCEEDED
 
 
-def _located(failure: Failure) -> str:
+def _located(failure: Failure, mode: DeploymentMode) -> str:
     field = FIELD_AT_FAULT.get(failure.kind)
+    if failure.kind is FailureKind.ENGINE_MISSING and mode is not DeploymentMode.LOCAL:
+        # What is missing then is where engines run, and not one of them.
+        field = "deployment_mode"
     return f"{field}: {failure.message}" if field else failure.message
 
 

@@ -109,6 +109,12 @@ OPTIMIZATION = (
     Field("optimization.strategy", "Strategy", Kind.CHOICE, _STRATEGIES),
     Field("optimization.max_iterations", "At most (configurations)", Kind.NUMBER),
     Field("optimization.timeout_per_iteration", "Timeout of a phase (s)", Kind.NUMBER),
+    Field(
+        "optimization.max_parallel",
+        "Side by side (experiments)",
+        Kind.NUMBER,
+        help_text="Left empty: as many as there are GPUs for.",
+    ),
     Field("optimization.seed", "Seed", Kind.NUMBER),
     Field("optimization.baseline", "Measure a baseline first", Kind.SWITCH),
 )
