@@ -27,36 +27,52 @@ def warnings(**sections: Any) -> list[str]:
     return list(flag_warnings(spec, engine_of(spec.base_runtime)))
 
 
-def test_each_wrong_value_has_its_place() -> None:
+RANDOM = {"strategy": "random", "max_iterations": 3}
+
+
+def test_a_flag_with_wrong_values_only_is_a_problem_at_each_of_them() -> None:
     found = problems(
         **VLLM,
         parameters={
-            "dtype": ["half", "fp8", "auto", "int4"],
+            "dtype": ["fp8", "int4"],
             "gpu-memory-utilization": 1.5,
-            "max-num-seqs": {"type": "int", "low": 0, "high": 64, "step": 64},
+            "max-num-seqs": {"type": "int", "low": -64, "high": 0},
             "max-num-batched-tokens": [2048, 4096],
-            "cpu-offload-gb": {"type": "float", "low": -1, "high": 2},
         },
-        optimization={"strategy": "random", "max_iterations": 3},
     )
     assert set(found) == {
-        *("parameters.dtype[1]", "parameters.dtype[3]", "parameters.gpu-memory-utilization"),
-        *("parameters.max-num-seqs.low", "parameters.cpu-offload-gb.low"),
+        *("parameters.dtype[0]", "parameters.dtype[1]", "parameters.gpu-memory-utilization"),
+        *("parameters.max-num-seqs.low", "parameters.max-num-seqs.high"),
     }
-    assert '(found "fp8")' in found["parameters.dtype[1]"]
+    assert '(found "fp8")' in found["parameters.dtype[0]"]
     assert "above 0 and at most 1" in found["parameters.gpu-memory-utilization"]
 
 
+def test_a_wrong_value_among_right_ones_is_a_warning() -> None:
+    tuned = {
+        "dtype": ["half", "fp8", "auto", False],
+        "max-num-seqs": {"type": "int", "low": 0, "high": 64, "step": 64},
+        "cpu-offload-gb": {"type": "float", "low": -1, "high": 2},
+    }
+    assert problems(**VLLM, parameters=tuned, optimization=RANDOM) == {}
+    found = warnings(**VLLM, parameters=tuned, optimization=RANDOM)
+    assert [warning.partition(":")[0] for warning in found] == [
+        "parameters.dtype[1]",
+        "parameters.max-num-seqs.low",
+        "parameters.cpu-offload-gb.low",
+    ]
+    assert all("would be refused" in warning for warning in found)
+
+
 def test_only_values_that_a_range_reaches_are_looked_at() -> None:
+    def said(share: dict[str, Any]) -> list[str]:
+        parameters = {"mem-fraction-static": share}
+        return warnings(**SGLANG, parameters=parameters, optimization=RANDOM)
+
     share = {"type": "float", "low": 0.7, "high": 1.0}
-    random = {"strategy": "random", "max_iterations": 3}
-    path = "parameters.mem-fraction-static.high"
-    assert path in problems(
-        **SGLANG, parameters={"mem-fraction-static": share}, optimization=random
-    )
-    assert path not in problems(
-        **SGLANG, parameters={"mem-fraction-static": share | {"step": 0.08}}, optimization=random
-    )
+    (warning,) = said(share)
+    assert warning.startswith("parameters.mem-fraction-static.high: takes a number above 0")
+    assert said(share | {"step": 0.08}) == []
 
 
 def test_a_rule_that_every_experiment_breaks_is_a_problem() -> None:
@@ -123,13 +139,16 @@ def test_right_flags_are_let_through() -> None:
 
 def test_wrong_flags_are_an_invalid_task() -> None:
     with pytest.raises(InvalidTask) as invalid:
-        with_right_flags(spec_of(**VLLM, parameters={"port": 1, "dtype": ["x", "half"]}))
+        with_right_flags(spec_of(**VLLM, parameters={"port": 1, "dtype": "x"}))
     assert [problem.path for problem in invalid.value.problems] == [
         "parameters.port",
-        "parameters.dtype[0]",
+        "parameters.dtype",
     ]
 
 
 def test_a_preview_says_the_same() -> None:
-    preview = preview_task(minimal_task(**VLLM, parameters={"dtype": ["x", "half"]}))
-    assert [problem.path for problem in preview.problems] == ["parameters.dtype[0]"]
+    preview = preview_task(minimal_task(**VLLM, parameters={"dtype": ["x", "y"]}))
+    assert [problem.path for problem in preview.problems] == [
+        "parameters.dtype[0]",
+        "parameters.dtype[1]",
+    ]

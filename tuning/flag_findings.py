@@ -48,7 +48,7 @@ def with_right_flags(spec: TaskSpec) -> TaskSpec:
 
 
 def flag_problems(spec: TaskSpec, engine: Engine) -> tuple[Problem, ...]:
-    """What keeps every experiment, or every one with a certain value, from being launched."""
+    """What keeps every experiment from being launched."""
     found = [
         problem
         for name, parameter in spec.parameters.items()
@@ -67,12 +67,15 @@ def flag_problems(spec: TaskSpec, engine: Engine) -> tuple[Problem, ...]:
 
 
 def flag_warnings(spec: TaskSpec, engine: Engine) -> Iterator[str]:
-    """What may be meant otherwise, and rules that only some combinations of values break."""
+    """What keeps some experiments from being launched, and what may be meant otherwise."""
     for unknown in islice(engine.catalogue.unknown(spec.parameters), _MOST_SAID):
         hint = f'did you mean "{unknown.nearest}"?' if unknown.nearest else "check its spelling"
         known = f"the flags of {engine.name} that are explained here"
         yield f"{unknown.name} is none of {known}; {hint}"
     for name, parameter in islice(spec.parameters.items(), _MOST_SAID):
+        wrong = list(_wrong_values(engine, name, parameter))
+        if len(wrong) < len(list(_looked_at(parameter))):
+            yield from (f"{problem}; its experiments would be refused" for problem in wrong)
         for _, value in _looked_at(parameter):
             for doubt in engine.catalogue.doubts({name: value}):
                 yield doubt.message
@@ -87,13 +90,20 @@ def flag_warnings(spec: TaskSpec, engine: Engine) -> Iterator[str]:
 
 
 def _problems_of(engine: Engine, name: str, parameter: Parameter) -> Iterator[Problem]:
+    """A flag that may not be set, and one of which every value is wrong."""
     looked_at = list(_looked_at(parameter))
     refusals = (engine.flag_refusal(name, value) for _, value in looked_at)
     refusal = next((text for text in refusals if text), None)
     if refusal:
         yield Problem(("parameters", name), refusal)
         return
-    for place, value in looked_at:
+    wrong = list(_wrong_values(engine, name, parameter))
+    if len(wrong) == len(looked_at):
+        yield from wrong
+
+
+def _wrong_values(engine: Engine, name: str, parameter: Parameter) -> Iterator[Problem]:
+    for place, value in _looked_at(parameter):
         text = engine.catalogue.value_refusal(name, value)
         if text:
             yield Problem(("parameters", name, *place), text, shown(value))

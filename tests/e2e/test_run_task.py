@@ -125,7 +125,9 @@ def test_a_bad_flag_fails_its_experiment_at_once_and_the_others_go_on(
     assert done.returncode == 0, done.stderr
     failed = json.loads(done.stdout)["experiments"][2]
     assert failed["failure"]["kind"] == "bad_flag"
-    assert "no-such-type" in " ".join(failed["failure"]["log_tail"])
+    # Refused before it is launched, so that there is no log.
+    assert "no-such-type" in failed["failure"]["message"]
+    assert failed["failure"]["log_tail"] == []
     assert failed["attempt"] == 1
     assert installation.statuses() == ["SUCCESS", "SUCCESS", "FAILED"]
 
