@@ -89,6 +89,14 @@ class Usage:
     memory_bytes: int | None
 
 
+@dataclass(frozen=True)
+class EngineFacts:
+    """`gpus` says by what means containers are given GPUs of NVIDIA; empty where none is seen."""
+
+    version: str
+    gpus: str
+
+
 def docker_address() -> str | None:
     """DOCKER_HOST, else the first socket that is there: Docker's own, rootless, Docker Desktop."""
     given = os.environ.get("DOCKER_HOST")
@@ -107,6 +115,10 @@ class DockerEngine:
 
     def __init__(self, address: str) -> None:
         self.address = address
+
+    def facts(self) -> EngineFacts:
+        """What the engine says of itself."""
+        return self._ask(lambda client: _read_facts(client.info()))
 
     def version(self) -> str:
         return self._ask(lambda client: str(client.version().get("Version", "unknown")))
@@ -197,6 +209,17 @@ def _client(address: str) -> APIClient:
     """Its own time limit, for one read, only ends a thread that nobody waits for any more."""
     from_env = kwargs_from_env({**os.environ, "DOCKER_HOST": address})
     return APIClient(version="auto", timeout=2 * ANSWER_S, **from_env)
+
+
+def _read_facts(info: Mapping[str, Any]) -> EngineFacts:
+    """Of a runtime that was registered with the engine, or of devices as the Container Device
+    Interface describes them, which engines tell of since version 28.2."""
+    devices = [str(one.get("ID", "")) for one in info.get("DiscoveredDevices") or () if "ID" in one]
+    nvidia = sorted(one for one in devices if one.startswith("nvidia.com/gpu="))
+    gpus = ", ".join(nvidia)
+    if not gpus and "nvidia" in (info.get("Runtimes") or {}):
+        gpus = "the runtime nvidia"
+    return EngineFacts(str(info.get("ServerVersion", "of unknown version")), gpus)
 
 
 def _containers(client: APIClient) -> Iterator[EngineContainer]:

@@ -26,10 +26,13 @@ class StandIn:
     printed: str = ""
     removed: list[str] = field(default_factory=list)
     cpu_ns: int = 0
+    info: Mapping[str, Any] = field(default_factory=dict)
 
     def answer(self, method: str, path: str) -> tuple[int, Any]:
         if path.endswith("/version"):
             return 200, {"ApiVersion": "1.41", "Version": "29.1.0"}
+        if path.endswith("/info"):
+            return 200, {"ServerVersion": "29.1.0", **self.info}
         if path.endswith("/containers/json"):
             return 200, [
                 {"Id": one, "Names": [f"/{one}"], "Status": "Up"} for one in self.containers

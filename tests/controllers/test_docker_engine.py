@@ -26,6 +26,7 @@ from controllers.docker_engine import (
     NoSuchContainer,
     docker_address,
 )
+from tests.docker.engine import skip
 from tests.docker_stand_in import docker_stand_in
 
 IMAGE = "autotuner-tests:1"
@@ -128,12 +129,12 @@ def test_a_container_that_is_removed_meanwhile_is_not_listed(tmp_path: Path) -> 
 def engine() -> DockerEngine:
     address = docker_address()
     if address is None:
-        pytest.skip("no Docker engine here: neither DOCKER_HOST nor a socket of Docker")
+        skip("no Docker engine here: neither DOCKER_HOST nor a socket of Docker")
     engine = DockerEngine(address)
     try:
         engine.version()
     except DockerUnavailable as error:
-        pytest.skip(f"no Docker engine at {address}: {error}")
+        skip(f"no Docker engine at {address}: {error}")
     return engine
 
 
@@ -143,7 +144,7 @@ def client(engine: DockerEngine) -> Iterator[APIClient]:
     busybox = Path(shutil.which("busybox") or "/no/busybox")
     # A linked one names its loader right behind its headers.
     if not busybox.exists() or b"/ld-" in busybox.read_bytes()[:4096]:
-        pytest.skip("no statically linked busybox to make an image of")
+        skip("no statically linked busybox to make an image of")
     archive = io.BytesIO()
     with tarfile.open(fileobj=archive, mode="w") as image:
         image.add(busybox, "bin/busybox")

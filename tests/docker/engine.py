@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import NoReturn
 
 import docker
 import pytest
@@ -22,15 +23,19 @@ from tests.fake_engine.image import IMAGE, LLAMACPP_IMAGE, TAG, write_image, wri
 MUST_RUN = "AUTOTUNER_TESTS_MUST_RUN_DOCKER"
 
 
+def skip(reason: str) -> NoReturn:
+    """Skip a test that needs what is not here, where that may be so."""
+    if os.environ.get(MUST_RUN):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 @pytest.fixture(scope="session")
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerClient]:
     """A real engine with FakeEngine's image on it."""
     address = docker_address()
     if address is None:
-        message = "no Docker engine answers here"
-        if os.environ.get(MUST_RUN):
-            pytest.fail(message)
-        pytest.skip(message)
+        skip("no Docker engine here: neither DOCKER_HOST nor a socket of Docker")
     environment = {**os.environ, "DOCKER_HOST": address}
     with closing(docker.from_env(environment=environment)) as client:
         if not client.images.list(f"{IMAGE}:{TAG}"):

@@ -9,16 +9,17 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from socketserver import UnixStreamServer
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.utils import timezone
 from pytest_django import Settings
 
 from autotuner_site import __version__
+from controllers.gpus import Gpu, GpuInventory
+from tests.docker_stand_in import StandIn, docker_stand_in
 from tuning.models import WorkerHeartbeat
 from tuning.system import check_engines, check_host, check_services
 from tuning.system.check import Attempt, CheckState, Finding, Probe, ok
@@ -121,37 +122,45 @@ def _worker(name: str, heartbeat_at: datetime, version: str = __version__) -> No
     )
 
 
-class _DockerEngine(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        body = b'{"Version": "29.1.0"}' if self.path == "/version" else b"[]"
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Nothing: a unix socket has no address to log."""
-
-
 @pytest.fixture
-def docker_socket(tmp_path: Path) -> Iterator[str]:
-    """Answers as Docker does, on a unix socket."""
-    path = tmp_path / "docker.sock"
-    with UnixStreamServer(str(path), _DockerEngine) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"unix://{path}"
-        server.shutdown()
-        thread.join()
+def docker_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
+    with docker_stand_in(tmp_path) as engine:
+        monkeypatch.setenv("DOCKER_HOST", engine.address)
+        monkeypatch.delenv("DOCKER_TLS_VERIFY", raising=False)
+        yield engine
 
 
-def test_docker_is_asked_over_its_socket(
-    docker_socket: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        ({}, "no GPUs"),
+        ({"Runtimes": {"runc": {}, "nvidia": {}}}, "GPUs by the runtime nvidia"),
+        (
+            {
+                "Runtimes": {"nvidia": {}},
+                "DiscoveredDevices": [
+                    {"Source": "cdi", "ID": f"nvidia.com/gpu={name}"} for name in ("1", "0")
+                ],
+            },
+            "GPUs by nvidia.com/gpu=0, nvidia.com/gpu=1",
+        ),
+    ],
+)
+def test_docker_tells_its_version_and_how_it_gives_gpus(
+    docker_engine: StandIn, info: dict[str, Any], words: str
 ) -> None:
-    monkeypatch.setenv("DOCKER_HOST", docker_socket)
-    monkeypatch.delenv("DOCKER_TLS_VERIFY", raising=False)
+    docker_engine.info = info
+    assert check_engines.docker() == ok(f"29.1.0 at {docker_engine.address}, {words}")
+
+
+def test_gpus_that_docker_can_not_give_are_a_warning(
+    docker_engine: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    card = Gpu(0, "GPU-0", "NVIDIA H100", 81_920.0, 0.0, None, None, None)
+    monkeypatch.setattr(check_engines, "read_gpus", lambda: GpuInventory((card,)))
     found = check_engines.docker()
-    assert found == ok(f"29.1.0 at {docker_socket}")
+    assert found.state is CheckState.WARNING
+    assert "NVIDIA Container Toolkit" in found.hint
 
 
 @pytest.mark.parametrize(

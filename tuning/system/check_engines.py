@@ -7,13 +7,12 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import httpx
 from django.conf import settings
 
-from controllers.docker_engine import docker_address
+from controllers.docker_engine import DockerEngine, DockerUnavailable, docker_address
 from controllers.engines.catalogue import engine
+from controllers.gpus import read_gpus
 from tuning.domain.names import EngineName
 from tuning.system.check import TIME_LIMIT_S, Finding, Probe, missing, ok, warning
 
@@ -62,26 +61,27 @@ def gpus() -> Finding:
 
 
 def docker() -> Finding:
-    """Asks the engine's HTTP interface, as the command `docker version` does."""
+    """Whether the engine answers, and whether it can give containers the GPUs of this host."""
     address = docker_address()
     if address is None:
         return warning(
             "not available: neither DOCKER_HOST nor a socket of Docker",
             "Install Docker if you want to tune engines in containers.",
         )
-    scheme = urlsplit(address).scheme
-    if scheme not in {"unix", "tcp", "http"} or os.environ.get("DOCKER_TLS_VERIFY"):
-        return warning(
-            f"not asked: {address} wants more than a plain connection", "Try `docker info`."
-        )
     try:
-        facts = _docker_version(address)
-    except (httpx.HTTPError, OSError, ValueError) as error:
+        facts = DockerEngine(address).facts()
+    except DockerUnavailable as error:
+        return warning(f"not available: {address}: {error}", error.hint)
+    found = f"{facts.version} at {address}"
+    if facts.gpus:
+        return ok(f"{found}, GPUs by {facts.gpus}")
+    if read_gpus().gpus:
         return warning(
-            f"not available: {address} does not answer: {error}",
-            "Start Docker; `permission denied` means that this user is not in the group docker.",
+            f"{found}, which knows no runtime for this host's GPUs",
+            "Install the NVIDIA Container Toolkit, then "
+            "`nvidia-ctk runtime configure --runtime=docker` and restart Docker.",
         )
-    return ok(f"{facts.get('Version', 'unknown version')} at {address}")
+    return ok(f"{found}, no GPUs")
 
 
 def kubernetes() -> Finding:
@@ -96,21 +96,6 @@ def kubernetes() -> Finding:
     return warning(
         f"not configured{where}", "Only OME mode needs a cluster; that mode comes later."
     )
-
-
-def _docker_version(address: str) -> dict[str, str]:
-    parts = urlsplit(address)
-    if parts.scheme == "unix":
-        transport = httpx.HTTPTransport(uds=parts.path)
-        url = "http://docker/version"
-    else:
-        transport = httpx.HTTPTransport()
-        url = f"http://{parts.netloc}/version"
-    with httpx.Client(transport=transport, timeout=ASK_S, trust_env=False) as client:
-        facts = client.get(url).raise_for_status().json()
-    if not isinstance(facts, dict):
-        raise ValueError("this is not Docker")
-    return facts
 
 
 def _without_uuid(line: str) -> str:
