@@ -149,7 +149,7 @@ class DockerController:
             identity=request.identity,
             base_url=f"http://{LOOPBACK}:{lease.port}",
             command=command.argv,
-            environment=_environment_facts(plan, image, facts),
+            environment=_environment_facts(engine, plan, image, facts),
         )
 
     def status(self, deployment: Deployment) -> EngineStatus:
@@ -256,11 +256,12 @@ def _cause_of_death(running: _Running, facts: ExitFacts) -> Failure:
 
 
 def _environment_facts(
-    plan: ContainerPlan, image: Image, docker_facts: Mapping[str, Any]
+    engine: Engine, plan: ContainerPlan, image: Image, docker_facts: Mapping[str, Any]
 ) -> dict[str, Any]:
     digests = image.attrs.get("RepoDigests") or []
     memory = docker_facts.get("MemTotal")
     return {
+        "engine": engine.name.value,
         "image": plan.command.image,
         "image_digest": digests[0].partition("@")[2] if digests else image.id,
         "docker_version": docker_facts.get("ServerVersion"),

@@ -44,7 +44,8 @@ def connection() -> Iterator[DockerClient]:
         environment = {**os.environ, "DOCKER_HOST": address}
         # Asks for its version at once, and so finds out whether it answers.
         client = docker.from_env(timeout=API_TIMEOUT_S, environment=environment)
-    except (DockerException, RequestException, OSError, ValueError) as error:
+    except Exception as error:
+        # Errors of Docker's library, of the one for HTTP, or of the one for SSH.
         raise _away(address, error) from error
     try:
         yield client

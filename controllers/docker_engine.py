@@ -173,7 +173,12 @@ class DockerEngine:
         """What `work` returns or raises, or DockerUnavailable."""
 
         def asked() -> Answer:
-            with closing(_client(self.address)) as client:
+            try:
+                client = _client(self.address)
+            except Exception as error:
+                # Errors of Docker's library, of the one for HTTP, or of the one for SSH.
+                raise unavailable(self.address, error) from error
+            with closing(client):
                 return work(client)
 
         try:
@@ -320,8 +325,8 @@ def _reason(error: Exception, cause: OSError | None) -> str:
 def _hint(address: str, cause: OSError | None) -> str:
     if address.startswith("ssh://"):
         return (
-            "Forward the engine's socket to this host (`ssh -L`) and let DOCKER_HOST name it, or "
-            "install the package paramiko."
+            "See whether `ssh` gets there without a password and knows the host's key. Or forward "
+            "the engine's socket to this host (`ssh -L`) and let DOCKER_HOST name it."
         )
     fallback = "See what `docker info` says with the same DOCKER_HOST."
     return _HINTS.get(cause.errno or 0, fallback) if cause is not None else fallback

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from controllers.base import Controller
 from controllers.container_plan import ContainerLimits
-from controllers.docker import DockerController
 from controllers.engines.catalogue import engines
 from controllers.local import LocalController
 from controllers.ports import DEFAULT_RANGE
@@ -51,6 +50,9 @@ def controller_for(mode: DeploymentMode, settings: ControllerSettings) -> Contro
             engines=engines(settings.llama_server_binary, settings.allowed_flags),
         )
     if mode is DeploymentMode.DOCKER:
+        # docker-py takes a third of a second to load, which nothing else has to wait for.
+        from controllers.docker import DockerController
+
         return DockerController(
             settings.runtime_dir,
             settings.models_dir,

@@ -11,6 +11,8 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from controllers.engines.gguf_tokenizer import tokenizer_directory
 from controllers.sample_model import fetch_sample_model
@@ -18,6 +20,12 @@ from tests.seeding import Seeding
 from tuning.domain.spec import parse_task
 from tuning.models import Task
 from tuning.orchestrator.control import submit
+
+# A machine that is busy otherwise is slow, and that is no fault of a test.
+hypothesis_settings.register_profile(
+    "suite", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+hypothesis_settings.load_profile("suite")
 
 SMALL_TASK: dict[str, Any] = {
     "task_name": "small",

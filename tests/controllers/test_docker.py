@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from docker import DockerClient
 from docker.errors import ImageNotFound, NotFound
@@ -215,6 +216,30 @@ def test_a_container_that_somebody_else_removed_is_a_crash(
     harness.controller.delete(deployment)
     with pytest.raises(NotFound):
         client.containers.get(deployment.identity.name)
+
+
+def test_a_running_engine_is_looked_at_without_asking_docker(
+    harness: DockerHarness, lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deployment = harness.controller.deploy(harness.request(), lines)
+    with monkeypatch.context() as without_docker:
+        without_docker.setenv("DOCKER_HOST", "unix:///no/such.sock")
+        assert wait_while_starting(harness.controller, deployment).state is EngineState.READY
+        assert harness.controller.exit_failure(deployment) is None
+        with pytest.raises(DeploymentError, match="No Docker engine can be reached"):
+            harness.controller.list_deployments(INSTANCE)
+
+
+def test_nothing_stays_open_after_a_deployment(harness: DockerHarness, lines: Lines) -> None:
+    def open_files_after_one_more() -> int:
+        deployment = harness.controller.deploy(harness.request(), lines)
+        wait_while_starting(harness.controller, deployment)
+        harness.controller.list_deployments(INSTANCE)
+        harness.controller.delete(deployment)
+        return psutil.Process().num_fds()
+
+    first = open_files_after_one_more()
+    assert [open_files_after_one_more() for _ in range(3)] == [first] * 3
 
 
 # --- Without an engine ---
