@@ -41,8 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except StartupError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201
         sys.exit(1)
+    # Before it is said that it listens: whoever reads that may ask it to end at once.
+    end_on_signals()
     print(f"listening on {server.listening_address}", flush=True)  # noqa: T201
-    wait_for_signal()
+    while True:
+        signal.pause()
 
 
 def parser() -> argparse.ArgumentParser:
@@ -164,8 +167,8 @@ def start(params: xllamacpp.CommonParams) -> xllamacpp.Server:
         raise StartupError(f"the server did not start: {error}") from error
 
 
-def wait_for_signal() -> NoReturn:
-    """Sleep until SIGTERM or SIGINT, then end at once."""
+def end_on_signals() -> None:
+    """SIGTERM and SIGINT end the process at once, from now on."""
 
     def end(_signal_number: int, _frame: FrameType | None) -> NoReturn:
         sys.stdout.flush()
@@ -176,8 +179,6 @@ def wait_for_signal() -> NoReturn:
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    while True:
-        signal.pause()
 
 
 if __name__ == "__main__":
