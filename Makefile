@@ -25,11 +25,12 @@ test: install-dev browser
 
 # Fails where no Docker engine answers; "make test" skips these tests then. Wants the sample model,
 # which "make test" fetches.
+test-docker: export AUTOTUNER_TESTS_MUST_RUN_DOCKER = 1
 test-docker: install-dev
-	AUTOTUNER_TESTS_MUST_RUN_DOCKER=1 $(BIN)/python -m pytest -n 2 tests/docker/test_chaos.py tests/docker/test_monitoring.py \
-		tests/controllers/test_docker.py tests/controllers/test_docker_conformance.py \
-		tests/controllers/test_docker_engine.py
-	AUTOTUNER_TESTS_MUST_RUN_DOCKER=1 $(BIN)/python -m pytest tests/docker/test_run_task.py
+	$(BIN)/python -m pytest -n 2 --dist loadfile tests/controllers/test_docker*.py \
+		tests/docker/test_chaos.py tests/docker/test_monitoring.py
+	# What measures has the machine for itself.
+	$(BIN)/python -m pytest tests/docker/test_run_task.py
 
 # The browser tests drive Debian's chromium; without one they are skipped.
 browser:

@@ -48,7 +48,7 @@ def test_each_experiment_is_given_the_gpus_that_its_flags_ask_for(
     fake_task.update(
         base_runtime="sglang",
         model={"id_or_path": MODEL},
-        parameters={"tp-size": [1, 2], "max-running-requests": [1, 4]},
+        parameters={"tp-size": [1, 2], "max-running-requests": 4},
     )
     del fake_task["benchmark"]["model_tokenizer"]
     done = command_line.run(command_line.task_file(fake_task), "--json")
