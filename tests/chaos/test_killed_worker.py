@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 KILLS_AT_EACH_BOUNDARY = 3
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(600)
 def test_three_kills_at_each_boundary(
     cluster: Cluster, queue_task: Callable[..., Task], tmp_path: Path
 ) -> None:
@@ -32,7 +32,7 @@ def test_three_kills_at_each_boundary(
     )
     tally = tmp_path / "kills"
     with KeptAlive(lambda: cluster.start_faulty_worker(tally)):
-        cluster.wait_for_end_of(task, within_s=360)
+        cluster.wait_for_end_of(task, within_s=540)
     assert task.state is TaskStatus.COMPLETED
     assert task.experiments.count() == experiments
     assert_measured_once(task)

@@ -82,9 +82,7 @@ class LiveDisplay:
         self._spec = task.parsed_spec()
         self._started = time.monotonic()
         self._spinner = Spinner("dots")
-        self._shown: tuple[int, str] | None = None
-        self._phase = "starting"
-        self._phase_started = self._started
+        self._phases: dict[int, tuple[str, float]] = {}
         self._progress = self._read()
         self._live = Live(
             console=console, get_renderable=self._render, refresh_per_second=8, transient=True
@@ -98,14 +96,13 @@ class LiveDisplay:
         self._live.stop()
 
     def progress(self, experiment_id: int, phase: str) -> None:
-        if (experiment_id, phase) == self._shown:
+        known, _ = self._phases.get(experiment_id, ("", 0.0))
+        if phase == known:
             return
         # Read here, in the thread that runs the experiment: the one that redraws has no business
         # with the database.
         self._progress = self._read()
-        self._shown = (experiment_id, phase)
-        self._phase = phase
-        self._phase_started = time.monotonic()
+        self._phases[experiment_id] = (phase, time.monotonic())
 
     def line(self, line: LogLine) -> None:
         if self._verbose:
@@ -142,12 +139,13 @@ class LiveDisplay:
 
     def _current(self, progress: TaskProgress, now: float) -> str:
         if progress.running is None:
-            return self._phase
+            return "starting"
         running = progress.running
+        phase, since = self._phases.get(running.pk, ("starting", now))
         name = "baseline" if running.is_baseline else f"experiment {running.number}"
         return (
-            f"{name} ({formatted.flags(running.parameters)}): {self._phase}, "
-            f"{formatted.duration(now - self._phase_started)}"
+            f"{name} ({formatted.flags(running.parameters)}): {phase}, "
+            f"{formatted.duration(now - since)}"
         )
 
     def _best(self, progress: TaskProgress) -> str:
