@@ -8,6 +8,7 @@ number of queries, p50, p95, and p95 as a share of the 150 ms that a page may ta
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import statistics
 import tempfile
@@ -126,6 +127,8 @@ def measure(tasks: int, experiments: int, requests: int) -> None:
     from tuning.database import prepare_database
     from tuning.models import Experiment, Task
 
+    # As the server does at its start; it also loads every view.
+    importlib.import_module("autotuner_site.asgi")
     # The test client calls itself testserver.
     settings.ALLOWED_HOSTS = ["*"]
     prepare_database()
