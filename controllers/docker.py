@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 from docker.models.images import Image
 
 from controllers.base import (
@@ -39,6 +38,7 @@ from controllers.docker_connection import connection
 from controllers.docker_engine import INSTANCE_LABEL, docker_address
 from controllers.engines.base import Engine
 from controllers.engines.catalogue import engines as all_engines
+from controllers.health import HealthProbe, not_launched_here
 from controllers.image_help import ImageHelp
 from controllers.images import ensure_image
 from controllers.ports import DEFAULT_RANGE, LOOPBACK, lease_port
@@ -46,7 +46,6 @@ from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.names import EngineName, LogSource
 
 POLITE_S = 10
-HEALTH_TIMEOUT_S = 1.0
 LAST_WORDS_S = 2.0
 """How many seconds the last lines of a container that has just died may take to arrive."""
 SHELL_SIGNALS = range(129, 128 + 65)
@@ -94,11 +93,7 @@ class DockerController:
         self._polite_s = polite_s
         self._running: dict[DeploymentIdentity, _Running] = {}
         self._guard = threading.Lock()
-        self._http = httpx.Client(
-            timeout=HEALTH_TIMEOUT_S,
-            trust_env=False,
-            limits=httpx.Limits(max_keepalive_connections=0),
-        )
+        self._health = HealthProbe()
 
     def command_line(self, request: DeploymentRequest) -> tuple[str, ...]:
         """What runs inside the container."""
@@ -154,8 +149,8 @@ class DockerController:
 
     def status(self, deployment: Deployment) -> EngineStatus:
         running = self._running.get(deployment.identity)
-        healthy = running is not None and self._is_healthy(
-            f"{deployment.base_url}{running.engine.health_path}"
+        healthy = running is not None and self._health.is_healthy(
+            deployment, running.engine.health_path
         )
         # Asked last: a container that died may have left its port to somebody who answers.
         failure = self.exit_failure(deployment)
@@ -166,11 +161,7 @@ class DockerController:
     def exit_failure(self, deployment: Deployment) -> Failure | None:
         running = self._running.get(deployment.identity)
         if running is None:
-            return Failure(
-                FailureKind.CRASHED,
-                f"No engine {deployment.identity.name} was launched by this process, "
-                "or it has been deleted.",
-            )
+            return not_launched_here(deployment)
         facts = running.output.exit_facts
         return None if facts is None else _cause_of_death(running, facts)
 
@@ -212,12 +203,6 @@ class DockerController:
             if running is not None:
                 running.output.join(LAST_WORDS_S)
             remove(container)
-
-    def _is_healthy(self, url: str) -> bool:
-        try:
-            return self._http.get(url).status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
 
 
 def _has_init(facts: Mapping[str, Any]) -> bool:

@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import psutil
 
 from controllers.base import (
@@ -27,6 +26,7 @@ from controllers.base import (
 from controllers.engine_records import EngineRecord, EngineRecords, identity_of
 from controllers.engines.base import Engine, LocalCommand
 from controllers.engines.catalogue import engines as all_engines
+from controllers.health import HealthProbe, not_launched_here
 from controllers.ports import DEFAULT_RANGE, LOOPBACK, PortLease, lease_port
 from controllers.processes import (
     MARK,
@@ -41,7 +41,6 @@ from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.names import EngineName, LogSource
 
 POLITE_S = 10.0
-HEALTH_TIMEOUT_S = 1.0
 LAST_WORDS_S = 1.0
 """How many seconds `exit_failure` waits for the last lines of an engine that has just died."""
 
@@ -86,12 +85,7 @@ class LocalController:
         self._polite_s = polite_s
         self._running: dict[DeploymentIdentity, _Running] = {}
         self._guard = threading.Lock()
-        # No proxy for loopback, and no connection kept: the next engine may get the same port.
-        self._http = httpx.Client(
-            timeout=HEALTH_TIMEOUT_S,
-            trust_env=False,
-            limits=httpx.Limits(max_keepalive_connections=0),
-        )
+        self._health = HealthProbe()
 
     def command_line(self, request: DeploymentRequest) -> tuple[str, ...]:
         """The command that `deploy` would run, with the first port of the range.
@@ -148,7 +142,7 @@ class LocalController:
         healthy = (
             running is not None
             and running.process.is_running()
-            and self._is_healthy(f"{deployment.base_url}{running.engine.health_path}")
+            and self._health.is_healthy(deployment, running.engine.health_path)
         )
         snatched = None
         if healthy and running is not None and not listens(running.process.pid, running.lease.port):
@@ -166,11 +160,7 @@ class LocalController:
     def exit_failure(self, deployment: Deployment) -> Failure | None:
         running = self._running.get(deployment.identity)
         if running is None:
-            return Failure(
-                FailureKind.CRASHED,
-                f"No engine {deployment.identity.name} was launched by this process, "
-                "or it has been deleted.",
-            )
+            return not_launched_here(deployment)
         return None if running.process.is_running() else _cause_of_death(running)
 
     def recent_log(self, deployment: Deployment, lines: int = 50) -> list[str]:
@@ -226,12 +216,6 @@ class LocalController:
             raise DeploymentError(
                 FailureKind.INTERNAL_ERROR, f"The record of an engine can't be written: {error}."
             ) from error
-
-    def _is_healthy(self, url: str) -> bool:
-        try:
-            return self._http.get(url).status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
 
 
 def _command(engine: Engine, request: DeploymentRequest, model: str, port: int) -> LocalCommand:

@@ -10,6 +10,26 @@ from django.db.models import F, Q
 from tuning.models.task import Task
 
 
+class LogChunkQuerySet(models.QuerySet["LogChunk"]):
+    """The chunks of one task. Each method is one query, by index."""
+
+    def start_of(self, seq: int) -> int | None:
+        """The first line of the chunk that holds line `seq`, or of the next one; None after all."""
+        holding = self.filter(last_seq__gte=seq).order_by("last_seq")
+        return holding.values_list("first_seq", flat=True).first()
+
+    def lines(self, start: int, first: int, last: int) -> list[list[Any]]:
+        """`[seq, unix time in seconds, source, text]` of the lines from `first` to `last`, in
+        order. `start` is `start_of(first)`."""
+        found = self.filter(first_seq__gte=start, first_seq__lte=last).order_by("first_seq")
+        return [
+            [first_seq + place, *line]
+            for first_seq, chunk in found.values_list("first_seq", "lines")
+            for place, line in enumerate(chunk)
+            if first <= first_seq + place <= last
+        ]
+
+
 class LogChunk(models.Model):
     """Consecutive lines `first_seq`..`last_seq` of one task's log.
 
@@ -22,6 +42,8 @@ class LogChunk(models.Model):
     last_seq = models.PositiveBigIntegerField()
     lines: models.JSONField[Any, list[list[Any]]] = models.JSONField()
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = LogChunkQuerySet.as_manager()
 
     class Meta:
         ordering = ["task_id", "first_seq"]

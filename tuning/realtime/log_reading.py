@@ -32,23 +32,12 @@ def read_batch(task: Task, after: int) -> LogBatch:
     "everything after the last one I have" loses nothing.
     """
     chunks = LogChunk.objects.filter(task=task)
-    start = (
-        chunks.filter(last_seq__gt=after)
-        .order_by("last_seq")
-        .values_list("first_seq", flat=True)
-        .first()
-    )
+    first = after + 1
+    start = chunks.start_of(first)
     if start is None:
         return LogBatch([])
-    end = max(start, after + 1) + MAX_LINES
-    found = chunks.filter(first_seq__gte=start, first_seq__lt=end).order_by("first_seq")
-    lines = [
-        [first_seq + place, *line]
-        for first_seq, chunk in found.values_list("first_seq", "lines")
-        for place, line in enumerate(chunk)
-        if after < first_seq + place < end
-    ]
-    return LogBatch(_shortened(lines))
+    last = max(start, first) + MAX_LINES - 1
+    return LogBatch(_shortened(chunks.lines(start, first, last)))
 
 
 def _shortened(lines: list[list[Any]]) -> list[list[Any]]:

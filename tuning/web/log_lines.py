@@ -25,21 +25,8 @@ def read_lines(task: Task, first: int, last: int) -> list[list[Any]]:
     """`[number, unix time in seconds, source, text]` of the lines that there are from `first` to
     `last`, in order. Two queries, each by index."""
     chunks = LogChunk.objects.filter(task=task)
-    start = (
-        chunks.filter(last_seq__gte=first)
-        .order_by("last_seq")
-        .values_list("first_seq", flat=True)
-        .first()
-    )
-    if start is None:
-        return []
-    found = chunks.filter(first_seq__gte=start, first_seq__lte=last).order_by("first_seq")
-    return [
-        [first_seq + place, *line]
-        for first_seq, lines in found.values_list("first_seq", "lines")
-        for place, line in enumerate(lines)
-        if first <= first_seq + place <= last
-    ]
+    start = chunks.start_of(first)
+    return [] if start is None else chunks.lines(start, first, last)
 
 
 async def text_of_log(task: Task) -> AsyncIterator[str]:
