@@ -11,15 +11,18 @@ import pytest
 
 from controllers.base import DeploymentError
 from controllers.ports import LOOPBACK, can_bind, lease_port
+from tests.controllers.conftest import WORKER
 from tuning.domain.failures import FailureKind
 
-RANGE = (8241, 8248)
+# A range of its own for each process of pytest-xdist, below those of the other tests.
+FIRST = 8101 + 10 * WORKER
+RANGE = (FIRST, FIRST + 7)
 PROCESSES = 6
 
 
 def test_the_lowest_free_port_is_given_first(tmp_path: Path) -> None:
     with lease_port(tmp_path, RANGE) as first, lease_port(tmp_path, RANGE) as second:
-        assert (first.port, second.port) == (8241, 8242)
+        assert (first.port, second.port) == (FIRST, FIRST + 1)
 
 
 def test_a_released_port_is_given_again(tmp_path: Path) -> None:
@@ -49,7 +52,7 @@ def test_a_port_with_connections_in_time_wait_is_free() -> None:
 
 def test_no_free_port_is_a_deployment_error_that_names_the_range(tmp_path: Path) -> None:
     only = (RANGE[0], RANGE[0])
-    with lease_port(tmp_path, only), pytest.raises(DeploymentError, match="8241 to 8241") as caught:
+    with lease_port(tmp_path, only), pytest.raises(DeploymentError, match=str(FIRST)) as caught:
         lease_port(tmp_path, only)
 
     assert caught.value.failure.kind is FailureKind.PORT_TAKEN
