@@ -84,7 +84,8 @@ class DeploymentRequest:
     `model` is a path or a hub id, as the task names it. `parameters` are the engine's own flags
     without their dashes. `served_model_name` is what clients put into a request's `model`.
     `runtime_image` takes the place of the engine's own image and has no tag. `gpus` are the indices
-    of the cards that are leased to the experiment.
+    of the cards that are leased to the experiment. `namespace` and `runtime` are for a cluster:
+    where the engine is to live, and the name of its serving runtime (None: the cluster's choice).
     """
 
     identity: DeploymentIdentity
@@ -95,21 +96,29 @@ class DeploymentRequest:
     runtime_image: str | None = None
     runtime_image_tag: str | None = None
     namespace: str | None = None
+    runtime: str | None = None
     gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """A launched engine: where it listens and the exact command that started it."""
+    """A launched engine: where it listens and the exact command that started it.
+
+    In a cluster, `base_url` is how this process reaches it, and `namespace` is where it lives.
+    """
 
     identity: DeploymentIdentity
     base_url: str
     command: tuple[str, ...]
     environment: Mapping[str, Any] = field(default_factory=dict)
     """Facts that make a measurement comparable: engine version, hardware, image digest."""
+    namespace: str | None = None
 
 
 class EngineState(StrEnum):
+    PENDING = "pending"
+    """Not started yet, because a cluster has no room for it now. No failure, and no part of the
+    time that an engine may take to start; the controller has a limit of its own for it."""
     STARTING = "starting"
     READY = "ready"
     EXITED = "exited"
@@ -117,10 +126,12 @@ class EngineState(StrEnum):
 
 @dataclass(frozen=True)
 class EngineStatus:
-    """`failure` is set exactly when `state` is EXITED."""
+    """`failure` is set exactly when `state` is EXITED. `detail` says, for people, what a PENDING or
+    STARTING engine waits for, where that is known."""
 
     state: EngineState
     failure: Failure | None = None
+    detail: str = ""
 
 
 class Controller(Protocol):
@@ -289,7 +300,7 @@ class Benchmark(Protocol):
     """Measures a deployed engine."""
 
     def start(
-        self, base_url: str, plan: BenchmarkPlan, workdir: Path, log: LogSink
+        self, deployment: Deployment, plan: BenchmarkPlan, workdir: Path, log: LogSink
     ) -> BenchmarkRun:
         """Begin measuring; files go into `workdir`, which is created and emptied first."""
         ...

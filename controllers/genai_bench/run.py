@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from controllers.base import BenchmarkPlan, LoadPoint, LogSink, PointResult
+from controllers.base import BenchmarkPlan, Deployment, LoadPoint, LogSink, PointResult
 from controllers.genai_bench.child import Child
 from controllers.genai_bench.command import EXPERIMENT_FOLDER, command, environment
 from controllers.genai_bench.failure import (
@@ -48,14 +48,14 @@ class GenaiBench:
         self._api_key = api_key
 
     def start(
-        self, base_url: str, plan: BenchmarkPlan, workdir: Path, log: LogSink
+        self, deployment: Deployment, plan: BenchmarkPlan, workdir: Path, log: LogSink
     ) -> GenaiBenchRun:
         """Begin with the warm-up, while genai-bench is being imported; returns at once.
 
         Raises:
             OSError: `workdir` can't be written to, or no process could be started.
         """
-        return GenaiBenchRun(base_url, plan, workdir, log, self._api_key)
+        return GenaiBenchRun(deployment.base_url, plan, workdir, log, self._api_key)
 
 
 class GenaiBenchRun:

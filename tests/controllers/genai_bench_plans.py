@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from controllers.base import BenchmarkPlan
+from controllers.base import BenchmarkPlan, Deployment, DeploymentIdentity
 from tuning.domain.names import EngineName
 
 _PLAN = BenchmarkPlan(
@@ -26,3 +26,8 @@ _PLAN = BenchmarkPlan(
 def plan(**changes: Any) -> BenchmarkPlan:
     """One scenario at one concurrency, once, without warm-up, except for what is given."""
     return replace(_PLAN, **changes)
+
+
+def at(url: str) -> Deployment:
+    """An engine that was launched by somebody, and answers there."""
+    return Deployment(DeploymentIdentity("test", 1, 1, 1), url, ("engine",))

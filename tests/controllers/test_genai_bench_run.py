@@ -24,7 +24,7 @@ from controllers.engines.gguf_tokenizer import tokenizer_directory
 from controllers.genai_bench.child import Child
 from controllers.genai_bench.run import GenaiBench, GenaiBenchRun
 from controllers.genai_bench.warmup import typical_lengths
-from tests.controllers.genai_bench_plans import plan
+from tests.controllers.genai_bench_plans import at, plan
 from tuning.domain.failures import FailureKind
 from tuning.domain.names import LogSource
 
@@ -160,7 +160,7 @@ def test_a_grid_is_measured_in_one_call_and_each_point_is_handed_out_once(
     workdir, log = tmp_path / "work", Log()
     (workdir / "results").mkdir(parents=True)
     (workdir / "results" / "of_an_earlier_attempt.json").touch()
-    run = GenaiBench(API_KEY).start(engine.url, grid, workdir, log)
+    run = GenaiBench(API_KEY).start(at(engine.url), grid, workdir, log)
     assert run.phase == "warm-up"
     results = follow(run)
 
@@ -196,7 +196,7 @@ def test_points_survive_a_caller_that_does_not_poll_while_files_are_overwritten(
     """Both repeats have the same file name when they take as many seconds."""
     twice = plan(tokenizer=tokenizer, repeats=2, max_requests_per_point=1)
     log = Log()
-    run = GenaiBench().start(engine.url, twice, tmp_path / "work", log)
+    run = GenaiBench().start(at(engine.url), twice, tmp_path / "work", log)
     try:
         wait_for(lambda: str(log).count("has finished after") == 2)
         wait_for(lambda: bool(list((tmp_path / "work").glob("scratch/experiment/D16*"))))
@@ -221,7 +221,7 @@ def test_an_engine_killed_during_a_point_fails_the_benchmark_soon(
     try:
         victim.wait_until_healthy()
         three_points = plan(tokenizer=tokenizer, concurrencies=[1, 2, 3])
-        run = GenaiBench().start(victim.url, three_points, tmp_path / "work", log)
+        run = GenaiBench().start(at(victim.url), three_points, tmp_path / "work", log)
         results = follow(run, kill_in_the_second_point)
     finally:
         victim.kill()
@@ -243,7 +243,8 @@ def test_an_engine_killed_during_a_point_fails_the_benchmark_soon(
 def test_genai_bench_failing_at_once_says_why(tmp_path: Path) -> None:
     absent = plan(tokenizer=str(tmp_path / "absent"), warmup_requests=1)
     log = Log()
-    run = GenaiBench(API_KEY).start(f"http://127.0.0.1:{free_port()}", absent, tmp_path / "w", log)
+    nobody = at(f"http://127.0.0.1:{free_port()}")
+    run = GenaiBench(API_KEY).start(nobody, absent, tmp_path / "w", log)
     assert follow(run) == []
     assert run.failure
     assert run.failure.kind is FailureKind.BENCHMARK_FAILED
@@ -265,7 +266,7 @@ def stop_in_time(run: GenaiBenchRun) -> None:
 
 
 def test_stop_during_the_import(tmp_path: Path) -> None:
-    run = GenaiBench().start("http://127.0.0.1:9", plan(), tmp_path / "work", Log())
+    run = GenaiBench().start(at("http://127.0.0.1:9"), plan(), tmp_path / "work", Log())
     wait_for(lambda: run.phase == "genai-bench starts")
     time.sleep(0.5)
     assert run.poll() == []
@@ -276,7 +277,7 @@ def test_stop_during_the_warm_up_does_not_wait_for_answers(tmp_path: Path) -> No
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
         asked = plan(warmup_requests=8, concurrencies=[4])
-        run = GenaiBench().start(url, asked, tmp_path / "work", Log())
+        run = GenaiBench().start(at(url), asked, tmp_path / "work", Log())
         connection, _ = mute.accept()
         assert run.phase == "warm-up"
         stop_in_time(run)
@@ -286,7 +287,7 @@ def test_stop_during_the_warm_up_does_not_wait_for_answers(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_stop_while_measuring(engine: Engine, tokenizer: str, tmp_path: Path) -> None:
     long = plan(tokenizer=tokenizer, max_requests_per_point=10_000)
-    run = GenaiBench().start(engine.url, long, tmp_path / "work", Log())
+    run = GenaiBench().start(at(engine.url), long, tmp_path / "work", Log())
     try:
         wait_for(lambda: run.phase == "D(16,8) at concurrency 1")
         assert processes_about(tmp_path)
@@ -339,7 +340,7 @@ def test_failed_requests_are_counted(tokenizer: str, tmp_path: Path) -> None:
     log = Log()
     try:
         url = f"http://127.0.0.1:{server.server_port}"
-        run = GenaiBench(API_KEY).start(url, flaky, tmp_path / "work", log)
+        run = GenaiBench(API_KEY).start(at(url), flaky, tmp_path / "work", log)
         (result,) = follow(run)
     finally:
         server.shutdown()
@@ -394,7 +395,7 @@ def files_are_collected(run: GenaiBenchRun, workdir: Path, content: str) -> list
 def test_files_that_are_incomplete_or_of_no_use_are_no_results(tmp_path: Path) -> None:
     sample = (Path(__file__).with_name("data") / "genai_bench_result.json").read_text()
     workdir, log = tmp_path / "work", Log()
-    run = GenaiBench().start("http://127.0.0.1:9", plan(repeats=2), workdir, log)
+    run = GenaiBench().start(at("http://127.0.0.1:9"), plan(repeats=2), workdir, log)
     try:
         assert files_are_collected(run, workdir, sample[:1000]) == []
         assert log.lines == []
@@ -419,7 +420,7 @@ def test_a_log_that_fails_does_not_end_the_run(tmp_path: Path) -> None:
         raise RuntimeError("the database is gone")
 
     hopeless = plan(warmup_requests=1)
-    run = GenaiBench().start("http://127.0.0.1:9", hopeless, tmp_path / "work", broken)
+    run = GenaiBench().start(at("http://127.0.0.1:9"), hopeless, tmp_path / "work", broken)
     try:
         wait_for(lambda: run.phase == "genai-bench starts", within_s=5)
     finally:

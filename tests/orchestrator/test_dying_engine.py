@@ -75,7 +75,7 @@ class FakeBenchmark:
         self._results: list[PointResult] = []
 
     def start(
-        self, base_url: str, plan: BenchmarkPlan, workdir: Path, log: LogSink
+        self, deployment: Deployment, plan: BenchmarkPlan, workdir: Path, log: LogSink
     ) -> FakeBenchmark:
         metrics = {
             "output_throughput_tokens_per_s": 5.0,

@@ -101,7 +101,9 @@ class OnePoint:
 
 
 class QuickBenchmark:
-    def start(self, base_url: str, plan: BenchmarkPlan, workdir: Path, log: LogSink) -> OnePoint:
+    def start(
+        self, deployment: Deployment, plan: BenchmarkPlan, workdir: Path, log: LogSink
+    ) -> OnePoint:
         point = LoadPoint(plan.scenarios[0], plan.concurrencies[0])
         metrics = {"output_throughput_tokens_per_s": 50.0, "error_rate": 0.0}
         return OnePoint([PointResult(point, metrics, 4, 0, 4.0, {})])

@@ -132,6 +132,42 @@ class ModelSpec(Section):
         return {("id_or_path" if key == "name" else key): item for key, item in section.items()}
 
 
+class OmeMeasuring(StrEnum):
+    """Who runs genai-bench against an engine in a cluster."""
+
+    DIRECT = "direct"
+    BENCHMARK_JOB = "benchmark_job"
+
+
+class OmeSpec(Section):
+    """How OME serves and measures the model; unused by other deployment modes."""
+
+    runtime: Annotated[Text, Field(max_length=63)] | None = Field(
+        default=None,
+        description="Name of the ServingRuntime or ClusterServingRuntime that tells how the engine "
+        "is run. Left out, the one that OME would choose for the model.",
+        examples=["srt-llama-3-2-1b-instruct"],
+    )
+    measuring: OmeMeasuring = Field(
+        default=OmeMeasuring.DIRECT,
+        description="`direct` runs genai-bench here, through a port-forward; `benchmark_job` has "
+        "OME run it in the cluster.",
+    )
+    results_storage: Annotated[Text, Field(pattern=r"^pvc://")] | None = Field(
+        default=None,
+        validate_default=True,
+        description="Where BenchmarkJobs leave their results: `pvc://<claim>/<folder>`.",
+        examples=["pvc://benchmark-results/autotuner"],
+    )
+
+    @field_validator("results_storage")
+    @classmethod
+    def _a_job_needs_storage(cls, storage: str | None, info: ValidationInfo) -> str | None:
+        if storage is None and info.data.get("measuring") is OmeMeasuring.BENCHMARK_JOB:
+            raise ValueError("must be given for benchmark_job: its results are read from there")
+        return storage
+
+
 class OptimizationSpec(Section):
     """What is searched for, and for how long."""
 
@@ -285,6 +321,9 @@ class TaskSpec(Section):
         default=(),
         description="Conditions that every configuration keeps.",
         examples=[["tp-size * dp-size <= 8"]],
+    )
+    ome: OmeSpec = Field(
+        default_factory=OmeSpec, description="How OME serves and measures the model."
     )
     optimization: OptimizationSpec = Field(
         default_factory=OptimizationSpec, description="What is searched for, and for how long."

@@ -24,6 +24,7 @@ def deployment_request(
         runtime_image=spec.runtime_image,
         runtime_image_tag=spec.runtime_image_tag,
         namespace=spec.model.namespace,
+        runtime=spec.ome.runtime,
         gpus=gpus,
     )
 

@@ -95,6 +95,7 @@ class ExperimentRun:
         self._spec = lease.experiment.task.parsed_spec()
         self._patience = Patience(self._experiment, heartbeat, ports.interrupted)
         self._deployment: Deployment | None = None
+        self._is_pending = False
         self._benchmark_run: BenchmarkRun | None = None
         self._gpu_watch: GpuWatch | None = None
 
@@ -165,7 +166,9 @@ class ExperimentRun:
         overdue = Failure(
             FailureKind.STARTUP_TIMEOUT, f"The engine was not healthy after {timeout_s:g} s."
         )
-        self._patience.wait_until(self._engine_is_ready, timeout_s, overdue, STARTING_TICKS_S)
+        self._patience.wait_until(
+            self._engine_is_ready, timeout_s, overdue, STARTING_TICKS_S, lambda: self._is_pending
+        )
         deploy_s = time.monotonic() - started
         self._lease.move(ExperimentEvent.ENGINE_READY, deploy_s=deploy_s)
         self._say(f"engine healthy after {deploy_s:.1f} s")
@@ -181,7 +184,7 @@ class ExperimentRun:
         if self._lease.gpus:
             self._gpu_watch = self._ports.accelerators.watch(self._lease.gpus)
         run = self._ports.benchmark.start(
-            self._deployment.base_url, plan, self._results_dir(), self._ports.log
+            self._deployment, plan, self._results_dir(), self._ports.log
         )
         self._benchmark_run = run
         overdue = Failure(
@@ -237,6 +240,9 @@ class ExperimentRun:
         if status.state is EngineState.EXITED:
             assert status.failure is not None
             raise ExperimentFailed(status.failure)
+        self._is_pending = status.state is EngineState.PENDING
+        if status.state is not EngineState.READY:
+            self._progress(": ".join(filter(None, [status.state.value, status.detail])))
         return status.state is EngineState.READY
 
     def _benchmark_is_done(self, run: BenchmarkRun) -> bool:

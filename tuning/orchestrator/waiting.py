@@ -46,17 +46,20 @@ class Patience:
         timeout_s: float,
         overdue: Failure,
         ticks_s: tuple[float, float],
+        is_held_up: Callable[[], bool] = lambda: False,
     ) -> None:
         """Ask `done` again and again, at first with the shorter of the pauses `ticks_s`.
 
         Raises:
-            ExperimentFailed: with `overdue`, after `timeout_s`.
+            ExperimentFailed: with `overdue`, after `timeout_s` in which it was not held up.
             LeaseLost, ExperimentCancelled, ExperimentInterrupted: as `stop_if_asked`.
         """
         shortest_s, longest_s = ticks_s
         started = time.monotonic()
         while not done():
             self.stop_if_asked()
+            if is_held_up():
+                started = time.monotonic()
             waited_s = time.monotonic() - started
             if waited_s > timeout_s:
                 raise ExperimentFailed(overdue)
