@@ -14,7 +14,7 @@ from tuning.domain.lifecycle import TaskStatus
 from tuning.models import Task
 from tuning.orchestrator.advance import advance
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 def test_a_task_finishes_although_redis_forgets_everything_and_restarts(

@@ -14,7 +14,7 @@ from tuning.domain.lifecycle import TaskStatus
 from tuning.models import Measurement, Task
 from tuning.orchestrator.control import pause, request_cancel, resume
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 REACHED_WITHIN_S = 15.0
 

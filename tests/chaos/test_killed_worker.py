@@ -16,7 +16,7 @@ from tests.services import Child, wait_until
 from tuning.domain.lifecycle import TaskStatus
 from tuning.models import Task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 
 KILLS_AT_EACH_BOUNDARY = 3

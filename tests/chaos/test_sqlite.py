@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.conftest import Cluster
 from tuning.models import LogChunk, Task
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 PROCESSES = 8
 SECONDS = 20.0

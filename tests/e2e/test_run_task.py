@@ -14,7 +14,7 @@ import pytest
 
 from tests.e2e.conftest import Installation
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 Document = dict[str, Any]
 

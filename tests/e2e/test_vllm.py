@@ -38,6 +38,7 @@ REQUIREMENTS = Path(__file__).with_name("requirements-vllm.txt")
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.alone,
     pytest.mark.timeout(1800),
     pytest.mark.skipif(
         os.environ.get(SWITCH) != "1",
