@@ -21,7 +21,7 @@ demo: install
 test: install-dev browser
 	$(BIN)/python manage.py sample_model
 	$(BIN)/python -m pytest -n 2 -m "not slow"
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "slow and not alone"
+	$(BIN)/python -m pytest -n 3 --dist loadfile -m "slow and not alone"
 	$(BIN)/python -m pytest -m alone
 
 # Fails where no Docker engine answers; "make test" skips these tests then. Wants the sample model,
