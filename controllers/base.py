@@ -114,8 +114,8 @@ class Deployment:
     """Facts that make a measurement comparable: engine version, hardware, image digest."""
     namespace: str | None = None
     gpus: int | None = None
-    """How many GPUs the engine takes, where the controller alone knows: a cluster's runtime may have
-    flags of its own."""
+    """How many GPUs the engine takes, where the controller alone knows: a cluster's runtime may
+    have flags of its own."""
 
 
 class EngineState(StrEnum):

@@ -35,6 +35,7 @@ TEN = list(range(1, 11))
     {},
     {"baseline": False},
     {"max_iterations": 3},
+    {"max_parallel": 2},
     {"max_iterations": 3, "baseline": False},
     {"max_iterations": 500},
     {"strategy": "random", "max_iterations": 5, "seed": 3},
