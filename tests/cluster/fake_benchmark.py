@@ -96,24 +96,7 @@ class FakeBenchmarks:
             },
             "volumeMounts": mounts,
         }
-        labels = {"benchmark": name}
-        return {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {
-                "name": name,
-                "namespace": namespace,
-                "labels": labels,
-                "ownerReferences": [owner_reference(job)],
-            },
-            "spec": {
-                "backoffLimit": 0,
-                "template": {
-                    "metadata": {"labels": labels},
-                    "spec": _overridden(container, volumes, job["spec"].get("podOverride")),
-                },
-            },
-        }
+        return _batch_job(job, _overridden(container, volumes, job["spec"].get("podOverride")))
 
     def _endpoint_arguments(self, job: Document) -> dict[str, str] | None:
         endpoint = job["spec"]["endpoint"]
@@ -184,6 +167,25 @@ class FakeBenchmarks:
             arguments += ["--server-version", metadata["version"]]
             arguments += ["--server-gpu-count", str(metadata["gpuCount"])]
         return arguments
+
+
+def _batch_job(job: Document, pod_spec: Document) -> Document:
+    namespace, name = key_of(job)
+    labels = {"benchmark": name}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": labels,
+            "ownerReferences": [owner_reference(job)],
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "template": {"metadata": {"labels": labels}, "spec": pod_spec},
+        },
+    }
 
 
 def _overridden(

@@ -131,16 +131,9 @@ def test_volumes_lie_where_the_pod_wants_them_and_outlive_it(
     assert "node's own" in lines[1]
     assert lines[-1] == "read-only"
     reading = {"volumeMounts": [{"name": "kept", "mountPath": "/results"}]}
-    _, lines = run(
-        cluster,
-        pod(
-            namespace,
-            "reader",
-            "cd /results && find . -type f && cat folder/file",
-            volumes=volumes[:1],
-            container=reading,
-        ),
-    )
+    script = "cd /results && find . -type f && cat folder/file"
+    reader = pod(namespace, "reader", script, volumes=volumes[:1], container=reading)
+    _, lines = run(cluster, reader)
     assert lines == ["./folder/file", "kept"]
 
 
