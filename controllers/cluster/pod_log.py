@@ -21,13 +21,14 @@ import urllib3
 from kubernetes.client import ApiClient
 from kubernetes.client.exceptions import ApiException
 
-from controllers.cluster.connection import CONNECT_TIMEOUT_S, READ_TIMEOUT_S
+from controllers.cluster.connection import CONNECT_TIMEOUT_S, READ_TIMEOUT_S, sentence
 from controllers.cluster.objects import POD
 from controllers.process_output import KEPT_LINES, LineAssembler
 
 LOOK_AGAIN_S = 0.3
 LOOKS_AFTER_THE_END = 5
 """A kubelet may have dropped the log of a container that is gone."""
+FORBIDDEN = 403
 NOT_FOUND = 404
 QUIET_S = 60.0
 """After this long without a line the connection is made anew: it may be dead without a word."""
@@ -67,7 +68,9 @@ class PodLog:
         self.run = run
         self._client = client
         self._path = f"{POD.path(namespace, run.pod)}/log"
+        self._sink = sink
         self._assembler = LineAssembler(sink)
+        self._has_told_of_a_refusal = False
         self._has_ended = has_ended
         self._restarts_now = restarts_now
         self._seen = SeenLines()
@@ -108,12 +111,20 @@ class PodLog:
             except ApiException as error:
                 if error.status == NOT_FOUND:
                     break
+                if error.status == FORBIDDEN:
+                    self._tell_once(sentence(error, "read the engine's log"))
                 logger.debug("no log of %s: %s %s", self.run.pod, error.status, error.body)
             except Exception as error:
                 if not self._closed.is_set():
                     logger.debug("log of %s broke off: %s", self.run.pod, error)
             self._closed.wait(LOOK_AGAIN_S)
         self._assembler.end()
+
+    def _tell_once(self, refusal: str) -> None:
+        """In the log, in the place of the lines that will be missing there."""
+        if not self._has_told_of_a_refusal:
+            self._has_told_of_a_refusal = True
+            self._sink(refusal)
 
     def _read(self, *, previous: bool) -> None:
         self._response = response = self._open(previous)

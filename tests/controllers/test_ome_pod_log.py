@@ -96,6 +96,7 @@ class FakeContainer:
         self.answers: list[Callable[[Request], Answer]] = []
         self.has_ended = threading.Event()
         self.restarts = 0
+        self.told: list[str] = []
 
     def __call__(self, request: Request) -> Answer:
         assert request.path == "/api/v1/namespaces/default/pods/engine-0/log"
@@ -124,7 +125,7 @@ def follow(server: FakeApiServer, container: FakeContainer) -> Iterator[Callable
                 server.client(),
                 "default",
                 RUN,
-                sink=lambda line: None,
+                sink=container.told.append,
                 has_ended=container.has_ended.is_set,
                 restarts_now=lambda: container.restarts,
             )
@@ -185,6 +186,20 @@ def test_the_life_before_a_restart_is_read_as_the_previous_one(
     (request,) = server.requests
     assert request.query["previous"] == "true"
     assert "follow" not in request.query
+
+
+def test_a_missing_right_is_told_once(
+    container: FakeContainer, follow: Callable[[], PodLog], server: FakeApiServer
+) -> None:
+    container.answers = [refused(403, 'User "u" cannot get resource "pods/log"')]
+    log = follow()
+    wait_for(lambda: len(server.requests) >= 3)
+    container.has_ended.set()
+    log.join(10)
+    (told,) = container.told
+    assert told.startswith("Could not read the engine's log")
+    assert "pods/log" in told
+    assert log.lines() == []
 
 
 @pytest.mark.parametrize("code", [404, 400, 500])
