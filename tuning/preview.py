@@ -122,7 +122,7 @@ def _runs(spec: TaskSpec, extent: Extent) -> tuple[int, bool]:
     limit, baseline = spec.optimization.max_iterations, int(spec.optimization.baseline)
     if limit is not None and (extent.size is None or extent.size >= limit):
         return limit + baseline, True
-    # Only random search takes a continuous space, and it always has a limit.
+    # Only grid search has no limit, and it takes no continuous space.
     return (extent.size or 0) + baseline, extent.is_complete
 
 
@@ -134,6 +134,9 @@ def _first_configuration(spec: TaskSpec) -> Configuration | None:
 
 def _last_configuration(spec: TaskSpec, extent: Extent, runs: int) -> Configuration | None:
     limit, space = spec.optimization.max_iterations, spec.space()
+    if spec.optimization.strategy is SearchStrategy.BAYESIAN:
+        # It follows from what will be measured.
+        return None
     is_grid = spec.optimization.strategy is SearchStrategy.GRID_SEARCH
     is_cut = limit is not None and (extent.size is None or limit < extent.size)
     if is_grid and not is_cut:
@@ -187,7 +190,7 @@ def _warnings(spec: TaskSpec, of_flags: Sequence[str], runs: int, total_s: float
             yield failure.message
     yield from of_flags
     if runs > MANY_RUNS:
-        yield f"{runs:,} experiments are a lot. Random search finds good values with far fewer."
+        yield f"{runs:,} experiments are a lot. Bayesian search finds good values with far fewer."
     limit_s = settings.AUTOTUNER_TASK_TIME_LIMIT_S
     if total_s > limit_s:
         yield (
