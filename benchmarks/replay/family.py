@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from random import Random
@@ -80,6 +80,8 @@ class Family:
     direction: Direction
     configurations: tuple[dict[str, FlagValue], ...]
     outcomes: Mapping[str, Outcome]
+    kin: Family | None = field(default=None, compare=False)
+    """The same system under another load, to start from."""
 
     @property
     def name(self) -> str:

@@ -106,7 +106,7 @@ class _Run:
         self._gpu_s += outcome.gpu_s
         self._failed.append(outcome.failure is not None)
         self._in_region += key in self._region
-        self.history.append(_trial(configuration, noisy(outcome, self._noise_cv, self._rng)))
+        self.history.append(trial_of(configuration, noisy(outcome, self._noise_cv, self._rng)))
         for goal in GOALS:
             if self._family.shortfall(outcome) <= goal:
                 self._reached.setdefault(str(goal), (len(self.history), self._gpu_s))
@@ -128,7 +128,8 @@ class _Run:
         )
 
 
-def _trial(configuration: Configuration, outcome: Outcome) -> Trial:
+def trial_of(configuration: Configuration, outcome: Outcome) -> Trial:
+    """A launch as a strategy is told of it."""
     succeeded = outcome.failure is None
     return Trial(
         parameters=configuration,

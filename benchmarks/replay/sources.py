@@ -56,7 +56,23 @@ def load_families(folder: Path) -> list[Family]:
             "and grids of our own (*.grid.json)."
         )
     telling = [family for family in families if family.share_within(0.05) <= LARGEST_GOOD_SHARE]
-    return sorted(telling, key=lambda family: family.name)
+    return _with_kin(sorted(telling, key=lambda family: family.name))
+
+
+def _with_kin(families: Sequence[Family]) -> list[Family]:
+    """Each family with the next one of the same system that has the same flags."""
+    groups: dict[tuple[object, ...], list[Family]] = defaultdict(list)
+    for family in families:
+        has_limits = any(outcome.limited for outcome in family.outcomes.values())
+        key = (family.source, family.system.rpartition("-")[0], family.space.tuned, has_limits)
+        groups[key].append(family)
+    kin = {
+        family.name: group[(place + 1) % len(group)]
+        for group in groups.values()
+        for place, family in enumerate(group)
+        if len(group) > 1
+    }
+    return [replace(family, kin=kin.get(family.name)) for family in families]
 
 
 def _number(text: str) -> FlagValue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import pytest
@@ -34,10 +34,10 @@ BEST: dict[str, FlagValue] = {"batch": 256, "threads": 6, "cache": "q8_0", "flas
 Measure = Callable[[Configuration], Trial]
 
 
-def space_of(parameters: dict[str, object], constraints: Sequence[str] = ()) -> ParameterSpace:
+def space_of(parameters: Mapping[str, object], constraints: Sequence[str] = ()) -> ParameterSpace:
     optimization = {"strategy": "random", "max_iterations": 1}
     return spec_of(
-        parameters=parameters, constraints=list(constraints), optimization=optimization
+        parameters=dict(parameters), constraints=list(constraints), optimization=optimization
     ).space()
 
 
@@ -148,7 +148,7 @@ def test_constraints_are_kept_in_a_space_that_cannot_be_listed() -> None:
 
 
 def test_what_fails_by_itself_is_avoided() -> None:
-    """A third of the space runs out of memory, where the fastest configurations would be."""
+    """Three eighths of the space run out of memory, where the fastest configurations would be."""
 
     def runs_out(parameters: Configuration) -> bool:
         return float(parameters["batch"]) >= 256
@@ -158,8 +158,8 @@ def test_what_fails_by_itself_is_avoided() -> None:
             return failure(parameters, FailureKind.OUT_OF_MEMORY)
         return success(parameters)
 
-    history = search(space_of(GRID), measure, 40)
-    assert sum(runs_out(trial.parameters) for trial in history) <= 12
+    history = search(space_of(GRID), measure, 25)
+    assert sum(runs_out(trial.parameters) for trial in history) <= 8
     best = max(history, key=lambda trial: trial.score or 0.0)
     assert best.parameters == {**BEST, "batch": 128}
 

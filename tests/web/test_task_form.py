@@ -348,7 +348,7 @@ def test_the_cheaper_search_is_set_on_both_tabs() -> None:
         spec = parse_task(cheaper.source)
         assert cheaper.tab is editor.tab
         assert (spec.optimization.strategy.value, spec.optimization.max_iterations) == (
-            "random",
+            "bayesian",
             40,
         )
 

@@ -70,8 +70,8 @@ _HINTS: dict[FailureKind, str] = {
         "pipeline or data parallelism, or keep it out by a constraint such as `tp-size <= 4`."
     ),
     FailureKind.FORBIDDEN: (
-        "The cluster does not let the autotuner do this. docs/ome-rbac.yaml has all the rights that "
-        "it needs; `manage.py doctor` says which are missing."
+        "The cluster does not let the autotuner do this. docs/ome-rbac.yaml has all the rights "
+        "that it needs; `manage.py doctor` says which are missing."
     ),
     FailureKind.INVALID_SPEC: (
         "The cluster refuses an object as it is. The message has its own words; look at the "

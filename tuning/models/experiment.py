@@ -77,7 +77,7 @@ class Experiment(models.Model):
                 fields=["waiting_since"],
                 condition=Q(waiting_since__isnull=False),
                 name="experiment_waiting",
-            )
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["task", "number"], name="experiment_number_is_unique"),

@@ -15,7 +15,7 @@ from tuning.domain.search.bayesian import PriorTask
 from tuning.domain.search.bayesian_candidates import MOST_CANDIDATES, Candidates
 from tuning.domain.search.bayesian_encoding import Array, Encoding
 from tuning.domain.search.bayesian_evidence import Evidence, comparable, evidence_of
-from tuning.domain.search.bayesian_models import FailureModel, ValueModel, limit_models
+from tuning.domain.search.bayesian_models import ValueModel, limit_models
 from tuning.domain.search.gaussian_process import OWN_TASK
 from tuning.domain.space import ParameterSpace
 
@@ -160,9 +160,7 @@ class _Merits:
             rng,
         )
         self._own = values[OWN_TASK]
-        self._limits = limit_models(evidence, encoding, points[OWN_TASK], rng)
-        launched = encoding.points(evidence.launched)
-        self._failing = FailureModel(encoding, launched, evidence.failed, rng)
+        self._limits = limit_models(evidence, encoding, rng)
         if evidence.pending:
             self.believe(evidence.pending)
 
@@ -172,16 +170,20 @@ class _Merits:
     def of(self, configurations: Sequence[Configuration]) -> Array:
         """The logarithm of the expected improvement times all probabilities, for each."""
         points = self._encoding.points(configurations)
-        merit = self._failing.log_success(points)
+        merit = np.zeros(len(configurations))
         for limit in self._limits:
             merit = merit + limit.log_probability(points)
         best = self._best(points)
         return merit if best is None else merit + self._value.log_improvement(points, best)
 
     def _best(self, points: Array) -> float | None:
-        """What has to be improved on. None while nothing keeps the limits: then they come first."""
+        """What has to be improved on: the best that was measured, as it would be without noise.
+
+        None while nothing keeps the limits: then they come first.
+        """
         if self._evidence.kept.any():
-            return float(self._own[self._evidence.kept].max())
+            mean, _ = self._value.predict(self._encoding.points(self._evidence.measured))
+            return float(mean.mean(axis=0)[self._evidence.kept].max())
         if len(self._own):
             return None
         mean, _ = self._value.predict(points)

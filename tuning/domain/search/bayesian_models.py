@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import log_ndtr, logsumexp
@@ -11,6 +10,14 @@ from scipy.special import log_ndtr, logsumexp
 from tuning.domain.search.bayesian_encoding import Array, Encoding
 from tuning.domain.search.bayesian_evidence import Evidence, Flags
 from tuning.domain.search.gaussian_process import OWN_TASK, Ensemble, Points
+
+WELL_WITHIN = -1.0
+"""A limit whose metric never came as near as this to it (as a logarithm) is not modelled."""
+
+HARDLY_WORKS = 0.2
+LAST_OF_ALL = 20.0
+"""A configuration that works with a probability below this gets so much less merit."""
+
 
 class ValueModel:
     """The objective, standardised so that larger is better.
@@ -82,37 +89,39 @@ class LimitModel:
         return _log_mean(log_ndtr((limit - mean) / deviation))
 
 
-import os
-GATE=float(os.environ.get('F_GATE','0')); STD=os.environ.get('F_STD','1')=='1'
-class FailureModel:
-    def __init__(self, encoding: Encoding, launched: Array, failed: Flags, rng) -> None:
-        self._model=None
-        if failed.any() and not failed.all():
-            self._model=LimitModel(encoding, launched, np.where(failed,1.0,-1.0), rng)
-            if not STD:
-                m=self._model; m._mean=0.0;m._deviation=1.0
-                own = Points(encoding.distances(launched, launched), np.full(len(launched), OWN_TASK))
-                m._ensemble.fit(own, np.where(failed,1.0,-1.0), rng)
-    def log_success(self, points: Array) -> Array:
-        if self._model is None: return np.zeros(len(points))
-        lp=self._model.log_probability(points)
-        if GATE: lp = lp - 100.0*(lp<math.log(GATE))
-        return lp
+class FailureModel(LimitModel):
+    """Whether a configuration fails by itself: a limit on a number that is 1 for a failure and -1
+    for a success (least squares classification; Rasmussen and Williams, section 6.5)."""
+
+    def __init__(
+        self, encoding: Encoding, points: Array, failed: Flags, rng: np.random.Generator
+    ) -> None:
+        super().__init__(encoding, points, np.where(failed, 1.0, -1.0), rng)
+
+    def log_probability(self, points: Array) -> Array:
+        """As of a limit; what hardly ever works comes after everything else."""
+        log_success = super().log_probability(points)
+        return log_success - LAST_OF_ALL * (log_success < math.log(HARDLY_WORKS))
 
 
 def limit_models(
-    evidence: Evidence, encoding: Encoding, points: Array, rng: np.random.Generator
-) -> Sequence[LimitModel]:
-    """A model for each limit that was ever broken or nearly so."""
-    return [
-        LimitModel(encoding, points, column, rng)
+    evidence: Evidence, encoding: Encoding, rng: np.random.Generator
+) -> list[LimitModel]:
+    """A model for each limit that was ever broken or nearly so, and one for failing.
+
+    Measured trials teach limits. Those that failed by themselves teach failing, and infrastructure
+    faults teach nothing.
+    """
+    measured = encoding.points(evidence.measured)
+    models: list[LimitModel] = [
+        LimitModel(encoding, measured, column, rng)
         for column in evidence.excesses.T
         if column.max() > WELL_WITHIN
     ]
-
-
-WELL_WITHIN = -1.0
-"""A limit whose metric never came as near as this to it (as a logarithm) is not modelled."""
+    if evidence.failed.any() and not evidence.failed.all():
+        launched = encoding.points(evidence.launched)
+        models.append(FailureModel(encoding, launched, evidence.failed, rng))
+    return models
 
 
 def _log_h(z: Array) -> Array:
@@ -122,7 +131,8 @@ def _log_h(z: Array) -> Array:
     far = log_density - 2 * np.log(-low) + np.log1p(-3 / low**2)
     high = np.maximum(z, -6.0)
     near = np.log(np.exp(-0.5 * high**2) / math.sqrt(2 * math.pi) + high * np.exp(log_ndtr(high)))
-    return np.where(z < -6.0, far, near)
+    logs: Array = np.where(z < -6.0, far, near)
+    return logs
 
 
 def _log_mean(logs: Array) -> Array:

@@ -19,6 +19,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from tuning.domain.search.bayesian_encoding import Array
 
@@ -177,7 +178,8 @@ def _across_tasks(kernel: Array, kinships: Array, left: Array, right: Array) -> 
     shared = np.concatenate([np.ones((len(kinships), 1)), 1 / (1 + np.exp(-kinships))], axis=1)
     same = (left[:, None] == right[None, :]).astype(np.float64)
     between = shared[:, left.astype(int), None] * shared[:, None, right.astype(int)]
-    return kernel * np.where(same > 0, 1.0, between) + TASK_VARIANCE * same
+    covariance: Array = kernel * np.where(same > 0, 1.0, between) + TASK_VARIANCE * same
+    return covariance
 
 
 def _matern_5_2(distance: Array) -> Array:
@@ -186,7 +188,7 @@ def _matern_5_2(distance: Array) -> Array:
     return covariance
 
 
-def _spread_by_rank(values: Array, most: int) -> Array:
+def _spread_by_rank(values: Array, most: int) -> npt.NDArray[np.intp]:
     """Places of at most so many values, from the best to the worst alike."""
     order = np.argsort(-values, kind="stable")
     if len(order) <= most:
