@@ -319,7 +319,7 @@ class EngineWatch:
 
 
 def _digest(image_id: str) -> str | None:
-    """Of `docker.io/x@sha256:…`, as runtimes spell it with or without a scheme in front."""
+    """Of `registry.example/x@sha256:…`, as runtimes spell it with or without a scheme in front."""
     _, _, last = image_id.rpartition("@")
     return last if last.startswith("sha256:") else None
 

@@ -58,8 +58,8 @@ def standard_images(directory: Path) -> dict[str, Image]:
 
 
 def without_registry(name: str) -> str:
-    """As Docker's short names are: of docker.io's library, and `latest` without a tag."""
-    name = name.removeprefix("docker.io/").removeprefix("library/")
+    """Without the tests' registry or a library's name, and `latest` without a tag."""
+    name = name.removeprefix("host.example/").removeprefix("library/")
     return name if ":" in name.rpartition("/")[2] else f"{name}:latest"
 
 

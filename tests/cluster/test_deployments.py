@@ -214,7 +214,7 @@ def test_the_rights_of_the_file_suffice(
     # Which takes a runtime of our own.
     place.cluster.create(serving_runtime(place.namespace, "own"))
     request = replace(
-        place.request(tp_size=1), runtime="own", runtime_image="docker.io/autotuner-fake-engine"
+        place.request(tp_size=1), runtime="own", runtime_image="host.example/autotuner-fake-engine"
     )
     request = replace(request, runtime_image_tag="test")
     deployment = place.deploy(controller, request)

@@ -53,7 +53,7 @@ def runtime_document(
     args: Sequence[str] | None = None,
     *,
     kind: str = "ClusterServingRuntime",
-    image: str | None = "docker.io/lmsysorg/sglang:v0.5.5",
+    image: str | None = "registry.example/lmsysorg/sglang:v0.5.5",
     gpus: int = 4,
     spec: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
@@ -178,7 +178,7 @@ JOB = BenchmarkJobDocument(
     server=ServerFacts("SGLang", "v0.5.5", "H100", 4),
     request_params={"temperature": "0.0"},
     hub_secret="hf-token",
-    image="ghcr.io/moirai-internal/genai-bench:0.0.5",
+    image="registry.example/moirai-internal/genai-bench:0.0.5",
     env={"NO_PROXY": "*"},
     **PLACE,
 )

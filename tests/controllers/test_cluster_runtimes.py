@@ -35,7 +35,7 @@ def test_the_facts_of_a_runtime_are_read() -> None:
     assert (runtime.name, runtime.reference.kind) == ("srt-llama-3-1-70b", RuntimeKind.CLUSTER)
     assert (runtime.command, runtime.args) == (tuple(SGLANG_COMMAND), ())
     assert (runtime.gpus, runtime.gpu_resource, runtime.port) == (4, "nvidia.com/gpu", 8080)
-    assert runtime.image == "docker.io/lmsysorg/sglang:v0.5.5"
+    assert runtime.image == "registry.example/lmsysorg/sglang:v0.5.5"
     assert runtime.tolerations == ({"key": "nvidia.com/gpu", "operator": "Exists"},)
     assert (runtime.obstacle, runtime.is_old, runtime.is_disabled) == (None, False, False)
 
@@ -56,9 +56,9 @@ def test_an_older_runtime_has_its_container_elsewhere() -> None:
         (["vllm", "serve"], "registry/serving:1", "r", EngineName.VLLM),
         (["/bin/bash", "-lc", VLLM_SCRIPT], "registry/serving:1", "r", EngineName.VLLM),
         (["/app/llama-server"], "registry/serving:1", "r", EngineName.LLAMACPP),
-        (["/start"], "docker.io/lmsysorg/sglang:v1", "r", EngineName.SGLANG),
+        (["/start"], "registry.example/lmsysorg/sglang:v1", "r", EngineName.SGLANG),
         (["/start"], "vllm/vllm-openai:v1", "r", EngineName.VLLM),
-        (["/start"], "ghcr.io/ggml-org/llama.cpp:server", "r", EngineName.LLAMACPP),
+        (["/start"], "registry.example/ggml-org/llama.cpp:server", "r", EngineName.LLAMACPP),
         (["/start"], "registry/serving:1", "srt-llama", EngineName.SGLANG),
         (["/start"], "registry/serving:1", "vllm-llama", EngineName.VLLM),
         (["/start"], "registry/serving:1", "my-llama", None),

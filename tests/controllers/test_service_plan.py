@@ -75,7 +75,7 @@ def test_the_service_is_the_deployments_by_name_and_labels() -> None:
     assert spec["runtime"] == {"name": "srt-llama-3-1-70b", "kind": "ClusterServingRuntime"}
     assert spec["engine"]["runner"]["name"] == "ome-container"
     assert plan.serving_runtime is None
-    assert (plan.port, plan.image) == (8080, "docker.io/lmsysorg/sglang:v0.5.5")
+    assert (plan.port, plan.image) == (8080, "registry.example/lmsysorg/sglang:v0.5.5")
 
 
 @pytest.mark.parametrize(
@@ -190,9 +190,12 @@ def test_a_runtime_of_our_own_is_made_where_the_image_is_another() -> None:
         "name": "autotuner-abc-t17-e204-a1",
         "kind": "ServingRuntime",
     }
-    assert plan.image == "docker.io/lmsysorg/sglang:v0.6.0"
+    assert plan.image == "registry.example/lmsysorg/sglang:v0.6.0"
     assert own["spec"]["engineConfig"]["runner"]["image"] == plan.image
-    kept = {**own["spec"]["engineConfig"]["runner"], "image": "docker.io/lmsysorg/sglang:v0.5.5"}
+    kept = {
+        **own["spec"]["engineConfig"]["runner"],
+        "image": "registry.example/lmsysorg/sglang:v0.5.5",
+    }
     assert kept == document["spec"]["engineConfig"]["runner"]
     assert own["spec"]["engineConfig"]["volumes"] == document["spec"]["engineConfig"]["volumes"]
 
@@ -234,8 +237,8 @@ def test_an_older_runtime_becomes_a_newer_one_of_our_own() -> None:
 @pytest.mark.parametrize(
     ("given", "image", "tag", "wanted"),
     [
-        ("docker.io/lmsysorg/sglang:v1", None, None, "docker.io/lmsysorg/sglang:v1"),
-        ("docker.io/lmsysorg/sglang:v1", None, "v2", "docker.io/lmsysorg/sglang:v2"),
+        ("registry.example/lmsysorg/sglang:v1", None, None, "registry.example/lmsysorg/sglang:v1"),
+        ("registry.example/lmsysorg/sglang:v1", None, "v2", "registry.example/lmsysorg/sglang:v2"),
         ("registry:5000/sglang", None, "v2", "registry:5000/sglang:v2"),
         ("registry:5000/sglang:v1@sha256:ab", None, "v2", "registry:5000/sglang:v2"),
         ("sglang@sha256:ab", None, "v2", "sglang:v2"),
@@ -262,7 +265,7 @@ def test_the_facts_hold_what_is_sent() -> None:
     assert plan.facts == {
         "model": "llama-3-1-70b-instruct",
         "runtime": "srt-llama-3-1-70b",
-        "image": "docker.io/lmsysorg/sglang:v0.5.5",
+        "image": "registry.example/lmsysorg/sglang:v0.5.5",
         "manifests": [plan.serving_runtime, plan.inference_service],
     }
 
@@ -315,7 +318,7 @@ def test_any_text_reaches_the_engine_exactly_or_is_refused(
     assert [word.replace("$$", "$") for word in runner["args"]] == [
         *("--served-model-name", served, "--text", value)
     ]
-    assert runner["image"] == f"docker.io/lmsysorg/sglang:{tag}"
+    assert runner["image"] == f"registry.example/lmsysorg/sglang:{tag}"
     assert plan.inference_service["metadata"] == {
         "name": asked.identity.name,
         "namespace": "team",
