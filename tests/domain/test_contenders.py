@@ -89,7 +89,7 @@ def test_the_true_best_is_chosen_more_often_than_by_single_launches(cv: float) -
         rng = random.Random(seed)
         truth = {number: 100.0 * (1 + 0.01 * number) for number in range(10)}
         scores = {key: [value * math.exp(rng.gauss(0, cv))] for key, value in truth.items()}
-        once += max(scores, key=lambda key, one=scores: one[key][0]) == 9
+        once += max(_candidates(scores), key=Candidate.mean).number == 9
         spent = 0
         while rivals := worth_repeating(_candidates(scores), UP, spent):
             scores[rivals[0].number].append(truth[rivals[0].number] * math.exp(rng.gauss(0, cv)))

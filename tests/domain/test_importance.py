@@ -201,9 +201,9 @@ def test_a_flag_without_effect_is_called_flat(skewed: bool) -> None:
         rng = random.Random(seed)
         experiments: Experiments = []
         for _ in range(30):
-            flags = {"idle": rng.choice("abc"), "works": rng.choice([1, 2])}
+            works = rng.choice([1, 2])
             noise = rng.lognormvariate(0, 0.5) if skewed else rng.gauss(0, 0.3)
-            experiments.append((flags, 3.0 * flags["works"] + noise))  # type: ignore[operator]
+            experiments.append(({"idle": rng.choice("abc"), "works": works}, 3.0 * works + noise))
         effects = {one.flag: one for one in main_effects(experiments, ["idle", "works"])}
         flat += effects["idle"].is_flat
         found += not effects["works"].is_flat

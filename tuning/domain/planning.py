@@ -70,5 +70,5 @@ def estimate_experiment_s(spec: TaskSpec) -> float:
         for concurrency in benchmark.num_concurrency:
             rounds = -(-benchmark.max_requests_per_iteration // concurrency)
             point_s = min(rounds * request_s, benchmark.max_time_per_iteration * 60.0)
-            total_s += benchmark.repeats * (point_s + POINT_OVERHEAD_S)
+            total_s += benchmark.repeats_per_launch * (point_s + POINT_OVERHEAD_S)
     return total_s

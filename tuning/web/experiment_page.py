@@ -175,7 +175,7 @@ class ExperimentPage:
     def expected_points(self) -> int:
         benchmark = self.spec.benchmark
         places = len(benchmark.traffic_scenarios) * len(benchmark.num_concurrency)
-        return places * benchmark.repeats
+        return places * benchmark.repeats_per_launch
 
     @property
     def measured_points(self) -> int:
