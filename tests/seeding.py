@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tuning.domain.failures import FailureKind
-from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
+from tuning.domain.lifecycle import ExperimentPurpose, ExperimentStatus, TaskStatus
 from tuning.domain.metrics import LATENCY_FAMILIES, LATENCY_STATISTICS, latency_name
 from tuning.domain.objectives import evaluate
 from tuning.domain.space import configuration_hash
@@ -138,7 +138,11 @@ class Seeding:
             {
                 **template,
                 "task_name": f"{template['task_name']} {index + 1}",
-                "optimization": {**template["optimization"], "max_iterations": experiments},
+                "optimization": {
+                    **template["optimization"],
+                    "max_iterations": experiments,
+                    "verification": 0,
+                },
             }
         )
         task = submit(spec, owner=self.owner)
@@ -155,7 +159,7 @@ class Seeding:
 
     def _finish(self, task_id: int, spec: TaskSpec, fate: TaskStatus, started: datetime) -> None:
         from tuning.models import Task
-        from tuning.orchestrator.advance import best_experiment
+        from tuning.orchestrator.choosing import best_experiment
 
         task = Task.objects.get(pk=task_id)
         task.status, task.started_at = fate.value, started
@@ -231,6 +235,7 @@ class Seeding:
         return Experiment(
             task=task,
             number=number,
+            purpose=(ExperimentPurpose.SEARCH if number else ExperimentPurpose.BASELINE).value,
             parameters=parameters,
             configuration_hash=configuration_hash(parameters),
             status=(ExperimentStatus.BENCHMARKING if running else status).value,

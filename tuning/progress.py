@@ -14,7 +14,7 @@ from tuning.domain.objectives import Objective, gain
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, Task
 from tuning.models.experiment import BASELINE_NUMBER
-from tuning.orchestrator.advance import best_experiment
+from tuning.orchestrator.choosing import best_experiment
 
 NOT_SHOWN = ("log_tail", "environment", "command")
 """Large fields of an experiment that say nothing of how far it is. Reading one is a query."""

@@ -129,7 +129,7 @@ def test_absurd_values_give_finite_bounds() -> None:
 
 
 def test_a_verdict_survives_storage() -> None:
-    verdict = GainVerdict(THROUGHPUT, Finding.WORSE, Reference.RUNNER_UP, 3, -0.2, -0.3, -0.1)
+    verdict = GainVerdict(THROUGHPUT, Finding.WORSE, 7, Reference.RUNNER_UP, 3, -0.2, -0.3, -0.1)
 
     assert GainVerdict.of_document(verdict.as_document()) == verdict
 

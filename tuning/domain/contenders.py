@@ -40,6 +40,8 @@ class Candidate:
 
     def mean(self) -> float:
         """The geometric mean: the score that its typical launch has."""
+        if len(self.scores) == 1 or min(self.scores) <= 0:
+            return fmean(self.scores)
         return math.exp(fmean(math.log(score) for score in self.scores))
 
 

@@ -57,6 +57,15 @@ def plan(spec: TaskSpec) -> Plan:
     return Plan(tuple(configurations), is_complete=len(proposals) <= LONGEST_PLAN)
 
 
+def verifying_launches(spec: TaskSpec, configurations: int) -> int:
+    """How many launches verification adds, if not the baseline itself wins.
+
+    `configurations` counts those that are tried, with the baseline; of one there is nothing to
+    compare.
+    """
+    return 2 * spec.optimization.verification if configurations > 1 else 0
+
+
 def estimate_experiment_s(spec: TaskSpec) -> float:
     """About how many seconds one experiment takes, by rules of thumb alone.
 

@@ -70,11 +70,13 @@ class GainVerdict:
     `gain` is relative, 0.25 for 25 % better; `low` and `high` bound it with 95 % confidence, None
     where no interval can be told. `noise_cv` is the estimated coefficient of variation of a single
     measurement. `rounds` counts those in which both were measured. `failed_requests` counts those
-    of all the winner's measurements. `reason` is a clause for people, without a full stop.
+    of all the winner's measurements. `number` and `against_number` are those of their experiments.
+    `reason` is a clause for people, without a full stop.
     """
 
     metric: str
     finding: Finding
+    number: int | None = None
     against: Reference = Reference.BASELINE
     against_number: int | None = None
     gain: float | None = None

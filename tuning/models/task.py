@@ -20,14 +20,19 @@ from tuning.models.choices import choices_of, ended_exactly_when, is_one_of
 
 TERMINAL_TASK_STATUSES = [status.value for status in TaskStatus if status.is_terminal]
 
-_MINIMIZES = Q(spec__optimization__objective__direction=Direction.MINIMIZE.value) | Q(
-    spec__optimization__objective__in=[
-        name
-        for name, objective in NAMED_OBJECTIVES.items()
-        if objective.direction is Direction.MINIMIZE
-    ]
+_MINIMIZING_NAMES = [
+    name
+    for name, objective in NAMED_OBJECTIVES.items()
+    if objective.direction is Direction.MINIMIZE
+]
+_MINIMIZES = (
+    Q(spec__optimization__objective__direction=Direction.MINIMIZE.value)
+    | Q(spec__optimization__objective__in=_MINIMIZING_NAMES)
+    | Q(spec__optimization__objective__0__direction=Direction.MINIMIZE.value)
+    | Q(spec__optimization__objective__0__in=_MINIMIZING_NAMES)
 )
-"""The objective as `write_objective` stores it: by name, or with its direction."""
+"""The first objective as `write_objectives` stores it: by name, or with its direction; alone, or
+in a list."""
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -77,15 +82,23 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return dict(counted)
 
     def with_best(self) -> TaskQuerySet:
-        """Adds `best_id`: the best experiment; of a task that has not ended the best so far."""
+        """Adds `best_id`: the best experiment; of a task that has not ended the best so far.
+
+        Where a score alone does not tell, the orchestrator has chosen it already.
+        """
         successes = (
             apps.get_model("tuning", "Experiment")
-            .objects.filter(task=OuterRef("pk"), status=ExperimentStatus.SUCCESS.value)
+            .objects.filter(
+                task=OuterRef("pk"),
+                status=ExperimentStatus.SUCCESS.value,
+                original__isnull=True,
+            )
             .values("pk")
         )
+        is_chosen = Q(finished_at__isnull=False) | Q(best_experiment__isnull=False)
         return self.annotate(
             best_id=Case(
-                When(finished_at__isnull=False, then=F("best_experiment_id")),
+                When(is_chosen, then=F("best_experiment_id")),
                 When(_MINIMIZES, then=Subquery(successes.order_by("score", "number")[:1])),
                 default=Subquery(successes.order_by("-score", "number")[:1]),
             )
@@ -138,6 +151,11 @@ class Task(models.Model):
         # It may only go together with its task: a completed task has a best experiment.
         on_delete=models.RESTRICT,
         related_name="+",
+    )
+    verdicts: models.JSONField[Any, list[dict[str, Any]]] = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="What verification says of the winner, for each objective.",
     )
     planned_experiments = models.PositiveIntegerField(
         null=True,
