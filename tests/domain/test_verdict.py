@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from tuning.domain.metrics import Direction
+from tuning.domain.objectives import Objective, gain
 from tuning.domain.verdict import (
     Finding,
     GainVerdict,
@@ -52,7 +53,19 @@ def test_a_clear_gain_is_better_in_either_direction() -> None:
 
     assert faster.finding is quicker.finding is Finding.BETTER
     assert faster.gain == pytest.approx(0.5, abs=0.01)
-    assert quicker.gain == pytest.approx(0.5, abs=0.01)
+    assert quicker.gain == pytest.approx(1 / 3, abs=0.01)
+    assert quicker.low is not None
+    assert quicker.high is not None
+    assert 0 < quicker.low < quicker.gain < quicker.high < 1
+
+
+@pytest.mark.parametrize("direction", [UP, DOWN])
+def test_the_gain_is_defined_as_it_is_without_verification(direction: Direction) -> None:
+    objective = Objective("any", THROUGHPUT, direction)
+
+    assert judged([(80.0, 100.0)] * 2, direction).gain == pytest.approx(
+        gain(80.0, 100.0, objective)
+    )
 
 
 def test_a_clear_loss_is_worse() -> None:

@@ -71,7 +71,7 @@ def list_tasks(
     rows = read_rows(paging.part_of(found.values_list("pk", flat=True)))
     return TaskPage(
         items=[
-            task_document(row.task, row.objective, ProgressSummary.model_validate(row))
+            task_document(row.task, row.objectives, ProgressSummary.model_validate(row))
             for row in rows
         ],
         total=found.count(),

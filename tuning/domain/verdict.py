@@ -8,7 +8,11 @@ The values of one round make one ratio. Ratios of times and rates are products o
 influences, so their logarithms d are taken to be normal, and the interval is Student's for the
 mean of paired differences ("The probable error of a mean", Biometrika 6, 1908):
 
-    mean(d) ± t(n - 1) * sd(d) / sqrt(n)        gain = exp(mean(d)) - 1
+    mean(d) ± t(n - 1) * sd(d) / sqrt(n)
+
+with d = log(winner / reference) for a metric to maximise, whose gain is exp(mean(d)) - 1, and
+d = log(reference / winner) for one to minimise, whose gain is 1 - exp(-mean(d)): as
+`tuning.domain.objectives.gain` has it.
 
 Intervals of ratios from few launches, rather than single runs, are what Georges, Buytaert and
 Eeckhout ("Statistically rigorous Java performance evaluation", OOPSLA 2007) and Kalibera and Jones
@@ -36,6 +40,9 @@ NOISIEST_CV = 0.05
 
 CONTRADICTION = 0.05
 """Rounds contradict each other when one shows such a gain and another such a loss."""
+
+_LARGEST_LOGARITHM = 100.0
+"""Two rounds that disagree wildly have an interval beyond what a float can hold."""
 
 
 class Finding(StrEnum):
@@ -133,37 +140,38 @@ def _compared(metric: str, direction: Direction, rounds: Sequence[Round]) -> Gai
     if len(ratios) < FEWEST_ROUNDS:
         return replace(
             unknown,
-            gain=_gain_of(ratios[0]) if ratios else None,
+            gain=_gain_of(ratios[0], direction) if ratios else None,
             reason=f"{len(ratios)} of {len(rounds)} rounds were measured, and it takes two",
         )
-    return _judged(replace(unknown, reason=""), ratios)
-
-
-def _judged(verdict: GainVerdict, ratios: Sequence[float]) -> GainVerdict:
     mean, spread = fmean(ratios), stdev(ratios)
     reach = student_t(len(ratios) - 1) * spread / math.sqrt(len(ratios))
-    # A ratio has the noise of two measurements.
-    noise_cv = math.sqrt(_gain_of(spread**2 / 2))
-    finding, reason = _finding(mean, reach, noise_cv, ratios)
+    noise_cv = _cv(spread)
+    finding, reason = _finding(mean, reach, noise_cv, [_gain_of(one, direction) for one in ratios])
     return replace(
-        verdict,
+        unknown,
         finding=finding,
-        gain=_gain_of(mean),
-        low=_gain_of(mean - reach),
-        high=_gain_of(mean + reach),
+        gain=_gain_of(mean, direction),
+        low=_gain_of(mean - reach, direction),
+        high=_gain_of(mean + reach, direction),
         noise_cv=noise_cv,
         reason=reason,
     )
 
 
+def _cv(spread: float) -> float:
+    """Of a single measurement: a ratio, with this standard deviation of its logarithm, has the
+    noise of two."""
+    return math.sqrt(math.expm1(min(spread**2 / 2, _LARGEST_LOGARITHM)))
+
+
 def _finding(
-    mean: float, reach: float, noise_cv: float, ratios: Sequence[float]
+    mean: float, reach: float, noise_cv: float, gains: Sequence[float]
 ) -> tuple[Finding, str]:
     if mean - reach > 0:
         return Finding.BETTER, ""
     if mean + reach < 0:
         return Finding.WORSE, ""
-    least, most = _gain_of(min(ratios)), _gain_of(max(ratios))
+    least, most = min(gains), max(gains)
     if least < -CONTRADICTION and most > CONTRADICTION:
         return Finding.UNSTABLE, f"the rounds contradict each other ({least:+.0%} to {most:+.0%})"
     if noise_cv > NOISIEST_CV:
@@ -171,6 +179,6 @@ def _finding(
     return Finding.NO_DIFFERENCE, ""
 
 
-def _gain_of(logarithm: float) -> float:
-    """Two rounds that disagree wildly have an interval beyond what a float can hold."""
-    return math.expm1(min(logarithm, 100.0))
+def _gain_of(logarithm: float, direction: Direction) -> float:
+    bounded = max(-_LARGEST_LOGARITHM, min(logarithm, _LARGEST_LOGARITHM))
+    return -math.expm1(-bounded) if direction is Direction.MINIMIZE else math.expm1(bounded)

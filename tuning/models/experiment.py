@@ -196,6 +196,20 @@ class Experiment(models.Model):
         return Failure(FailureKind(self.failure_kind), self.failure_message)
 
     @property
+    def title(self) -> str:
+        """`Baseline`, `Experiment 7`, `Experiment 9 (verification, round 2)`."""
+        if self.is_baseline:
+            return "Baseline"
+        again = "" if self.is_first_launch else f" ({self.purpose}, round {self.round})"
+        return f"Experiment {self.number}{again}"
+
+    def value_of(self, metric: str) -> float | None:
+        """By one of the task's objectives; experiments of older releases know only one."""
+        if not self.objective_values:
+            return self.objective_value
+        return self.objective_values.get(metric)
+
+    @property
     def duration_s(self) -> float | None:
         """Seconds of its last attempt, all phases together."""
         if self.started_at is None or self.finished_at is None:

@@ -9,13 +9,15 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.db import models
 from django.db.models import Case, Count, DurationField, F, OuterRef, Q, Subquery, Value, When
-from django.db.models.functions import Coalesce, Now
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce, Now
 from django.utils import timezone
 
 from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
 from tuning.domain.metrics import Direction
 from tuning.domain.objectives import NAMED_OBJECTIVES
 from tuning.domain.spec import TaskSpec, parse_task
+from tuning.domain.verdict import Reference
 from tuning.models.choices import choices_of, ended_exactly_when, is_one_of
 
 TERMINAL_TASK_STATUSES = [status.value for status in TaskStatus if status.is_terminal]
@@ -105,7 +107,8 @@ class TaskQuerySet(models.QuerySet["Task"]):
         )
 
     def with_gain(self) -> TaskQuerySet:
-        """Adds `gain` of the best over the baseline, to sort by; `objectives.gain` defines it."""
+        """Adds `gain` of the best over the baseline, to sort by: as it was verified, or else as
+        `objectives.gain` defines it."""
         experiments = apps.get_model("tuning", "Experiment").objects.values("objective_value")
         ratio = F("best_value") / F("baseline_value")
         return (
@@ -116,6 +119,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
             )
             .annotate(
                 gain=Case(
+                    When(
+                        verdicts__0__against=Reference.BASELINE.value,
+                        then=Cast(KT("verdicts__0__gain"), models.FloatField()),
+                    ),
                     When(baseline_value=0, then=None),
                     When(_MINIMIZES, then=Value(1.0) - ratio),
                     default=ratio - Value(1.0),

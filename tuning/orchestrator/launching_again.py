@@ -114,7 +114,9 @@ def unverified(
                 objective.metric,
                 Finding.NOT_VERIFIED,
                 gain=gain(
-                    value_of(pair.winner, objective), value_of(pair.reference, objective), objective
+                    pair.winner.value_of(objective.metric),
+                    pair.reference.value_of(objective.metric),
+                    objective,
                 ),
                 reason=reason,
             ),
@@ -123,13 +125,6 @@ def unverified(
         )
         for objective in spec.objectives
     ]
-
-
-def value_of(experiment: Experiment, objective: Objective) -> float | None:
-    """Its value by one of the task's objectives; experiments of older releases know only one."""
-    if not experiment.objective_values:
-        return experiment.objective_value
-    return experiment.objective_values.get(objective.metric)
 
 
 def _next_repeats(spec: TaskSpec, experiments: Collection[Experiment]) -> list[Relaunch]:
@@ -200,7 +195,7 @@ def _value_in(launches: Sequence[Experiment], number: int, objective: Objective)
     launch = next((one for one in launches if one.round == number), None)
     if launch is None or launch.state is ExperimentStatus.CANCELLED:
         return None
-    return value_of(launch, objective)
+    return launch.value_of(objective.metric)
 
 
 def _fault(experiment: Experiment) -> str:

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from tuning.domain.metrics import METRICS, latency_name
 from tuning.domain.names import FlagValue
-from tuning.domain.objectives import gain
+from tuning.domain.objectives import Objective, gain
 from tuning.domain.parameters import same_value
 from tuning.domain.spec import TaskSpec
 from tuning.formatting import comparison, duration, metric, metric_label, significant
@@ -130,6 +130,11 @@ class ExperimentPage:
     @property
     def next(self) -> Experiment | None:
         return self._by_number.get(self.experiment.number + 1)
+
+    @property
+    def values(self) -> list[tuple[Objective, float | None]]:
+        """Of each objective of the task."""
+        return [(one, self.experiment.value_of(one.metric)) for one in self.spec.objectives]
 
     @property
     def gain(self) -> float | None:
