@@ -368,6 +368,7 @@ def failed_experiment(task: Task, number: int, parameters: dict[str, Any]) -> Ex
     return Experiment.objects.create(
         task=task,
         number=number,
+        purpose="search" if number else "baseline",
         parameters=parameters,
         configuration_hash=str(number),
         status=ExperimentStatus.FAILED.value,
