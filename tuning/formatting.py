@@ -142,8 +142,7 @@ def failed_requests(failed: int, requests: int) -> str:
 
 
 def _failed(found: GainVerdict) -> str:
-    plural = "" if found.failed_requests == 1 else "s"
-    return f"{found.failed_requests:,} of the winner's request{plural} failed"
+    return f"{found.failed_requests:,} of the winner's requests failed"
 
 
 def _finding(found: GainVerdict) -> str:

@@ -18,6 +18,7 @@ from tuning.composition import build_controller
 from tuning.domain.counting import Extent, configuration_at, extent_of
 from tuning.domain.names import DeploymentMode, FlagValue
 from tuning.domain.parameters import Configuration
+from tuning.domain.planning import verifying_launches
 from tuning.domain.search import build_strategy
 from tuning.domain.space import SpaceError
 from tuning.domain.spec import InvalidTask, Problem, SearchStrategy, TaskSpec, parse_task
@@ -39,7 +40,8 @@ class Preview:
     """`problems` is empty for a valid task; the rest is only known then.
 
     `configurations` counts experiments with the baseline, and is a lower bound when
-    `is_complete` is False. `estimate_s` is seconds for all of them, `gpus_needed` the most that
+    `is_complete` is False; verification launches some of them again. `estimate_s` is seconds for
+    all of that, `gpus_needed` the most that
     any one configuration takes. The commands are those of the first and the last configuration;
     the last is None when it can't be told without going through thousands.
     """
@@ -47,6 +49,7 @@ class Preview:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     configurations: int | None = None
+    verifying_launches: int = 0
     is_complete: bool = True
     estimate_s: float | None = None
     gpus_needed: int | None = None
@@ -71,12 +74,15 @@ def preview_task(document: str | bytes | Mapping[str, Any]) -> Preview:
     extent = extent_of(spec.space(), engine.gpu_flags)
     runs, is_complete = _runs(spec, extent)
     experiment_s, _ = estimated_experiment_s(spec)
+    verifying = verifying_launches(spec, runs)
+    total_s = (runs + verifying) * experiment_s
     first, last = _first_configuration(spec), _last_configuration(spec, extent, runs)
     return Preview(
-        warnings=tuple(_warnings(spec, engine, runs, runs * experiment_s)),
+        warnings=tuple(_warnings(spec, engine, runs, total_s)),
         configurations=runs,
+        verifying_launches=verifying,
         is_complete=is_complete,
-        estimate_s=runs * experiment_s,
+        estimate_s=total_s,
         gpus_needed=max((engine.gpus_needed(flags) for flags in extent.watched), default=0)
         or engine.gpus_needed({}),
         first_command=None if first is None else _command(spec, engine, first),

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 from tuning.domain.objectives import Objective, gain
 from tuning.domain.verdict import Finding, GainVerdict, Reference
-from tuning.models import Experiment, Task
+from tuning.models import Task
+
+
+class Launched(Protocol):
+    """What has to be known of an experiment: the model has it, and so may a row of a page."""
+
+    @property
+    def number(self) -> int: ...
+    @property
+    def is_baseline(self) -> bool: ...
+    @property
+    def num_failed_requests(self) -> int: ...
+    def value_of(self, metric: str) -> float | None: ...
 
 
 def verdicts_of(
     task: Task,
     objectives: Sequence[Objective],
-    best: Experiment | None,
-    baseline: Experiment | None,
+    best: Launched | None,
+    baseline: Launched | None,
 ) -> list[GainVerdict]:
     """For each objective; none where there is nothing to compare. No query.
 
@@ -41,7 +54,7 @@ def verdicts_of(
 
 
 def gain_over_baseline(
-    task: Task, objective: Objective, best: Experiment | None, baseline: Experiment | None
+    task: Task, objective: Objective, best: Launched | None, baseline: Launched | None
 ) -> float | None:
     """How much better the best is than the baseline, 0.25 for 25 %: as it was verified, or else as
     it was measured; None without both.

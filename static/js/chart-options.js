@@ -105,7 +105,7 @@ function history(data, chosen, colours) {
     tip: [named(one), one.value === null ? one.outcome : `${shown.text(one.value)}, ${one.outcome}`, one.settings],
   });
   const measured = experiments.filter((one) => one.value !== null);
-  const isSuccess = (one) => one.outcome === "success";
+  const isSuccess = (one) => one.outcome.startsWith("success");
   const steps = data.best.map(([number, value]) => [number, shown.of(value)]);
   if (steps.length) steps.push([data.last, steps[steps.length - 1][1]]);
   const first = experiments[0].number;

@@ -41,6 +41,9 @@ class PreviewDocument(Document):
     problems: list[ProblemDocument]
     warnings: list[str]
     configurations: int | None = Field(description="Experiments, with the baseline.")
+    verifying_launches: int = Field(
+        description="Further launches at the end, of the winner and the baseline in turn."
+    )
     is_complete: bool = Field(description="Whether that is all of them; else a lower bound.")
     estimate_s: float | None = Field(description="Seconds for all of them, at a guess.")
     gpus_needed: int | None = Field(description="The most that any one configuration takes.")
