@@ -58,6 +58,11 @@ def verdict(finding: Finding, **fields: Any) -> GainVerdict:
             "+50 % (40 to 60), 2 failed",
         ),
         (
+            verdict(Finding.BETTER, gain=0.5, low=0.4, high=0.6, against=Reference.RUNNER_UP),
+            f"better by 50 % (95 % CI 40{EN_DASH}60 %, 3 rounds)",
+            "+50 % (40 to 60), over the runner-up",
+        ),
+        (
             verdict(Finding.BETTER, gain=0.5, low=0.4, high=0.6, reason="measured on 2 hosts"),
             f"better by 50 % (95 % CI 40{EN_DASH}60 %, 3 rounds); measured on 2 hosts",
             "+50 % (40 to 60)",

@@ -133,6 +133,8 @@ def brief_verdict(found: GainVerdict) -> str:
         text = f"{gained}not verified"
     else:
         text = found.finding.value.replace("_", " ")
+    if found.against is Reference.RUNNER_UP:
+        text = f"{text}, over the runner-up"
     return f"{text}, {found.failed_requests} failed" if found.failed_requests else text
 
 

@@ -14,7 +14,7 @@ from tuning.domain.spec_objective import read_objectives
 from tuning.domain.verdict import GainVerdict
 from tuning.models import Experiment, Task
 from tuning.models.experiment import BASELINE_NUMBER, TERMINAL_EXPERIMENT_STATUSES
-from tuning.verdicts import gain_over_baseline, verdicts_of
+from tuning.verdicts import about, gain_over_baseline, verdicts_of
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class TaskRow:
 
     @property
     def verdict(self) -> GainVerdict | None:
-        """That of the first objective."""
-        return self.verdicts[0] if self.verdicts else None
+        """On the best by the first objective."""
+        return next(iter(about(self.best, self.verdicts)), None)
 
     @property
     def engine(self) -> str:

@@ -47,10 +47,16 @@ def verdicts_of(
                 best.value_of(objective.metric), baseline.value_of(objective.metric), objective
             ),
             failed_requests=best.num_failed_requests,
+            reason="nothing was measured again" if task.state.is_terminal else "",
         )
         for objective in objectives
     ]
     return [one for one in known if one.gain is not None]
+
+
+def about(best: Launched | None, verdicts: Sequence[GainVerdict]) -> list[GainVerdict]:
+    """Those on the best itself: a winner that turned out to be worse is the best no more."""
+    return [one for one in verdicts if best is not None and one.number == best.number]
 
 
 def gain_over_baseline(

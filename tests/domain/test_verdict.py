@@ -56,7 +56,7 @@ def test_a_clear_gain_is_better_in_either_direction() -> None:
     assert quicker.gain == pytest.approx(1 / 3, abs=0.01)
     assert quicker.low is not None
     assert quicker.high is not None
-    assert 0 < quicker.low < quicker.gain < quicker.high < 1
+    assert 0 < quicker.low < 1 / 3 < quicker.high < 1
 
 
 @pytest.mark.parametrize("direction", [UP, DOWN])

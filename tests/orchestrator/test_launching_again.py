@@ -14,6 +14,7 @@ from tests.orchestrator.recording import OWNER, run_next
 from tests.orchestrator.test_parallel import Engines, measuring
 from tuning.domain.lifecycle import ExperimentEvent, ExperimentPurpose, TaskStatus
 from tuning.domain.verdict import Finding, GainVerdict, Reference
+from tuning.housekeeping import delete_task
 from tuning.models import Experiment, Task
 from tuning.orchestrator.advance import advance
 from tuning.orchestrator.control import request_cancel, resume
@@ -247,6 +248,16 @@ def test_a_resumed_task_goes_on_where_it_was(make_task: MakeTask) -> None:
     assert launched_again(task, [10.0, 30.1]) == [(0, 2), (2, 2)]
     assert advance(task.pk).finished
     assert verdict_of(task).finding is Finding.BETTER
+
+
+def test_a_verified_task_can_be_deleted(make_task: MakeTask) -> None:
+    task = verified_task(make_task)
+    search(task)
+    launched_again(task, [30.0, 10.0, 10.0, 30.1])
+    advance(task.pk)
+    delete_task(task.pk)
+
+    assert not Experiment.objects.exists()
 
 
 def test_failed_requests_of_the_winner_are_in_the_verdict(make_task: MakeTask) -> None:

@@ -57,7 +57,7 @@ def verdict_of(task: Task) -> GainVerdict:
     return GainVerdict.of_document(task.verdicts[0])
 
 
-PLACES = {
+PLACES: dict[str, Callable[[Task], str]] = {
     "task": lambda task: f"/tasks/{task.pk}/",
     "list": lambda task: "/tasks/",
     "dashboard": lambda task: "/",
@@ -158,14 +158,23 @@ def test_a_winner_that_was_worse_leaves_the_baseline_and_says_why(
 
     assert "No other configuration is better than the engine's own defaults." in page
     assert "is worse by" in page
+    assert "Gain: " not in page
+    assert "Nothing beats the baseline" in text_of(browser, "/tasks/")
     assert browser.get(f"/api/tasks/{task_id}").json()["progress"]["gain_over_baseline"] == 0.0
 
 
 def test_a_task_of_before_is_not_verified(browser: Client, seeding: Seeding) -> None:
     task_id = seeding.task(fate=TaskStatus.COMPLETED, experiments=8)
 
-    assert "The gain is not verified yet." in text_of(browser, f"/tasks/{task_id}/")
+    said = "The gain is not verified: nothing was measured again."
+    assert said in text_of(browser, f"/tasks/{task_id}/")
     assert "%, not verified" in text_of(browser, "/tasks/")
+
+
+def test_while_a_task_runs_its_gain_is_not_verified_yet(browser: Client, seeding: Seeding) -> None:
+    task_id = seeding.task(fate=TaskStatus.RUNNING, experiments=8)
+
+    assert "The gain is not verified yet." in text_of(browser, f"/tasks/{task_id}/")
 
 
 # --- Failed requests ---
@@ -173,7 +182,8 @@ def test_a_task_of_before_is_not_verified(browser: Client, seeding: Seeding) -> 
 
 @pytest.fixture
 def failing(verified: Task) -> Task:
-    Experiment.objects.filter(pk=verified.best_experiment_id).update(
+    assert verified.best_experiment is not None
+    Experiment.objects.filter(pk=verified.best_experiment.pk).update(
         num_requests=1_000, num_failed_requests=7
     )
     return verified
@@ -190,10 +200,9 @@ def test_failed_requests_stand_beside_the_value(browser: Client, failing: Task, 
 def test_failed_requests_are_on_the_experiment_in_comparisons_and_in_files(
     browser: Client, failing: Task
 ) -> None:
-    best, others = (
-        failing.best_experiment_id,
-        failing.experiments.exclude(pk=failing.best_experiment_id),
-    )
+    assert failing.best_experiment is not None
+    best = failing.best_experiment.pk
+    others = failing.experiments.exclude(pk=best)
     own = text_of(browser, f"/experiments/{best}/")
     compared = text_of(browser, f"/compare/?experiment={best}&experiment={others[0].pk}")
     report = export_results(failing, ExportFormat.HTML).content

@@ -34,7 +34,7 @@ from tuning.progress import (
     seconds_to_go,
 )
 from tuning.reports import headline_metrics
-from tuning.verdicts import gain_over_baseline, verdicts_of
+from tuning.verdicts import about, gain_over_baseline, verdicts_of
 from tuning.web.experiment_table import ExperimentTable
 
 RECENT_EXPERIMENTS = 200
@@ -228,6 +228,11 @@ class TaskPage:
     def verdicts(self) -> Sequence[GainVerdict]:
         """Once something is known of the gain."""
         return verdicts_of(self.task, self.spec.objectives, self._best_experiment, self.baseline)
+
+    @property
+    def gains(self) -> Sequence[GainVerdict]:
+        """Of the best of a task that has ended, for its head."""
+        return about(self._best_experiment, self.verdicts) if self.task.finished_at else []
 
     @cached_property
     def front(self) -> list[FrontMember]:
