@@ -17,6 +17,7 @@ from tuning.domain.verdict import GainVerdict
 from tuning.formatting import metric, metric_label
 from tuning.models import Experiment, Task
 from tuning.progress import read_progress
+from tuning.verdicts import about
 
 MODELS_IN_CONTAINER = PurePosixPath("/models")
 
@@ -51,6 +52,11 @@ class Winner:
     verdicts: Sequence[GainVerdict]
     engine: Engine
     model: ServedModel
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the verdicts say more of the gain than the search did."""
+        return any(one.is_verified for one in about(self.experiment, self.verdicts))
 
     @property
     def parameters(self) -> dict[str, FlagValue]:

@@ -16,6 +16,7 @@ from tuning.domain.objectives import Objective
 from tuning.models import Experiment
 from tuning.reports import ExperimentRow, TaskReport
 from tuning.terminal.console import print_plain
+from tuning.verdicts import about
 
 HEADINGS = {
     "output_throughput_tokens_per_s": "output tokens/s",
@@ -164,4 +165,7 @@ def _print_gain(console: Console, report: TaskReport, best: Experiment) -> None:
     comparison = formatted.comparison(
         report.spec.objective, best.objective_value, baseline.objective_value
     )
-    print_plain(console, f"Gain: {formatted.gain(report.gain_over_baseline)}, {comparison}.")
+    if any(one.is_verified for one in about(best, report.verdicts)):
+        print_plain(console, f"In the search it was {comparison}.")
+    else:
+        print_plain(console, f"Gain: {formatted.gain(report.gain_over_baseline)}, {comparison}.")

@@ -121,6 +121,11 @@ class BestSoFar:
     verdicts: Sequence[GainVerdict]
     compared: str
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether the verdicts say more of the gain than the search did."""
+        return any(one.is_verified for one in about(self.experiment, self.verdicts))
+
 
 @dataclass(frozen=True)
 class AskedSlo:
