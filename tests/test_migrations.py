@@ -16,8 +16,8 @@ THEN = datetime(2026, 1, 31, tzinfo=UTC)
 def test_experiments_of_before_there_were_purposes(task_document: dict[str, Any]) -> None:
     executor = MigrationExecutor(connection)
     newest = executor.loader.graph.leaf_nodes()
-    executor.migrate([("tuning", "0004_gpu_leases")])
-    older = executor.loader.project_state([("tuning", "0004_gpu_leases")]).apps
+    executor.migrate([("tuning", "0006_cluster_failure_kinds")])
+    older = executor.loader.project_state([("tuning", "0006_cluster_failure_kinds")]).apps
     task = older.get_model("tuning", "Task").objects.create(name="old", spec=task_document)
     experiments = older.get_model("tuning", "Experiment").objects
     made = [

@@ -248,14 +248,20 @@ def _prepare(workdir: Path) -> tuple[Path, Path]:
     genai-bench writes the key into its files, so nobody else may look into the scratch folder, and
     its log file, which only repeats what it prints, goes nowhere.
     """
-    if workdir.exists():
-        for entry in workdir.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+    empty_directory(workdir)
     scratch, results = workdir / _SCRATCH_FOLDER, workdir / RESULTS_FOLDER
     results.mkdir(parents=True)
     scratch.mkdir(mode=0o700)
     (scratch / "genai_bench.log").symlink_to(os.devnull)
     return scratch, results
+
+
+def empty_directory(directory: Path) -> None:
+    """Take everything out of a directory, where it is there."""
+    if not directory.exists():
+        return
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

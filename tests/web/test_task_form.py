@@ -96,6 +96,7 @@ LIMITS = st.fixed_dictionaries(
         "steepness": st.floats(1e-6, 1e6),
     },
 )
+NAMESPACES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 COUNTS = st.integers(1, 1_000_000)
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | INTEGERS | FLOATS | WORDS, lambda inner: st.lists(inner, max_size=3)
@@ -105,8 +106,16 @@ DOCUMENTS = st.fixed_dictionaries(
         "task_name": TEXTS,
         "description": st.lists(WORDS, max_size=3).map("\n".join),
         "deployment_mode": st.sampled_from(["local", "docker", "ome"]),
-        "model": st.fixed_dictionaries({"id_or_path": TEXTS}, optional={"namespace": TEXTS}),
+        "model": st.fixed_dictionaries({"id_or_path": TEXTS}, optional={"namespace": NAMESPACES}),
         "base_runtime": st.sampled_from(["vllm", "sglang", "llamacpp"]),
+        "ome": st.fixed_dictionaries(
+            {},
+            optional={
+                "runtime": st.none() | st.sampled_from(["srt-llama", "vllm-llama-3.3", "rt"]),
+                "measuring": st.sampled_from(["direct", "benchmark_job"]),
+                "results_storage": st.just("pvc://results/a/b.c"),
+            },
+        ).filter(lambda ome: "results_storage" in ome or ome.get("measuring") != "benchmark_job"),
         "runtime_image": st.none() | st.sampled_from(["a", "host:5000/b/c_d", "x.y/z--1"]),
         "runtime_image_tag": st.none() | TEXTS,
         "parameters": st.dictionaries(

@@ -46,6 +46,8 @@ HOPELESS_KINDS = frozenset(
         FailureKind.ENGINE_MISSING,
         FailureKind.IMAGE_MISSING,
         FailureKind.ACCELERATOR_MISSING,
+        FailureKind.FORBIDDEN,
+        FailureKind.CLUSTER_UNAVAILABLE,
     }
 )
 """Failures that every configuration of the task would share."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.scalarising import scalarised, weights
 from tuning.domain.search import build_strategy
-from tuning.domain.search.base import Proposal, Trial
+from tuning.domain.search.base import Proposal, Trial, limited_values
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment
 from tuning.orchestrator.choosing import scores_of
@@ -24,11 +24,11 @@ def proposals(spec: TaskSpec, experiments: Sequence[Experiment], wanted: int) ->
     tried = [one for one in experiments if one.is_first_launch]
     if len(spec.objectives) == 1:
         scores = {one.pk: one.score for one in tried if one.score is not None}
-        return build_strategy(spec).ask([_trial(one, scores) for one in tried], wanted)
+        return build_strategy(spec).ask([_trial(spec, one, scores) for one in tried], wanted)
     found: list[Proposal] = []
     for _ in range(wanted):
         scores = _combined_scores(spec, tried, proposal=len(tried) + len(found))
-        history = [*(_trial(one, scores) for one in tried), *map(_asked_for, found)]
+        history = [*(_trial(spec, one, scores) for one in tried), *map(_asked_for, found)]
         another = build_strategy(spec).ask(history, 1)
         if not another:
             break
@@ -49,14 +49,17 @@ def _combined_scores(
     return scalarised(scores, directions, weighting, feasible)
 
 
-def _trial(experiment: Experiment, scores: Mapping[int, float]) -> Trial:
+def _trial(spec: TaskSpec, experiment: Experiment, scores: Mapping[int, float]) -> Trial:
     failure = experiment.failure
     succeeded = experiment.state is ExperimentStatus.SUCCESS
+    measured = scores.get(experiment.pk)
     return Trial(
         parameters=experiment.parameters,
         status=experiment.state,
-        score=scores.get(experiment.pk) if succeeded else None,
+        score=measured if succeeded else None,
         failure_kind=failure.kind if failure else None,
+        measured=measured,
+        limited=limited_values(spec.slos, experiment.slo_verdicts),
     )
 
 

@@ -23,6 +23,7 @@ from tuning.domain.parameters import Choices, Fixed, FloatRange, IntRange, Param
 from tuning.domain.slo import Slo
 from tuning.domain.spec import TaskSpec
 from tuning.domain.verdict import GainVerdict
+from tuning.estimates import Capacity
 from tuning.formatting import comparison, flag_value
 from tuning.fronts import FrontMember, read_front
 from tuning.models import Experiment, Measurement, Task
@@ -32,6 +33,7 @@ from tuning.progress import (
     best_so_far,
     seconds_in_phase,
     seconds_to_go,
+    starts_of,
 )
 from tuning.reports import headline_metrics
 from tuning.verdicts import about, gain_over_baseline, verdicts_of
@@ -296,8 +298,10 @@ class TaskPage:
             .values_list("started_at", "finished_at")[:RECENT_EXPERIMENTS]
         )
         lasted = [(end - start).total_seconds() for start, end in spans if start and end]
-        since = running[0].started_at if running else None
-        return seconds_to_go(left, fmean(lasted) if lasted else None, since)
+        if not lasted:
+            return None
+        at_once = Capacity().runs_at_once(self.spec, self.task.driver)
+        return seconds_to_go(left, fmean(lasted), starts_of(running), at_once)
 
 
 def described(parameter: Parameter) -> str:

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tuning', '0006_launched_again'),
+        ('tuning', '0007_launched_again'),
     ]
 
     operations = [

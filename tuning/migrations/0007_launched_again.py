@@ -26,7 +26,7 @@ def count_requests(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tuning', '0004_gpu_leases'),
+        ('tuning', '0006_cluster_failure_kinds'),
     ]
 
     operations = [
