@@ -108,7 +108,7 @@ def test_each_objective_has_a_verdict(make_task: MakeTask) -> None:
     assert task.best_experiment.number == 3, "worse in one of two is no defeat"
 
 
-@pytest.mark.parametrize("strategy", ["grid_search", "random"])
+@pytest.mark.parametrize("strategy", ["grid_search", "random", "bayesian"])
 def test_any_strategy_proposes_each_configuration_once(make_task: MakeTask, strategy: str) -> None:
     task = both_task(make_task, strategy=strategy, max_iterations=4, max_parallel=3, baseline=False)
     ready = advance(task.pk).ready
