@@ -134,7 +134,7 @@ def document(experiments: int) -> dict[str, Any]:
         "model": {"id_or_path": "SmolLM2-135M-Instruct.Q4_1.gguf"},
         "base_runtime": "llamacpp",
         "parameters": {"parallel": list(range(1, experiments + 1)), "ctx-size": 2048},
-        "optimization": {"baseline": False, "max_iterations": experiments},
+        "optimization": {"baseline": False, "max_iterations": experiments, "verification": 0},
         "benchmark": {
             "traffic_scenarios": ["D(16,8)"],
             "num_concurrency": [1],

@@ -37,6 +37,7 @@ SMALL_TASK: dict[str, Any] = {
         "strategy": "grid_search",
         "objective": "maximize_throughput",
         "timeout_per_iteration": 60,
+        "verification": 0,
     },
     "benchmark": {
         "traffic_scenarios": ["D(16,8)"],

@@ -11,14 +11,13 @@ import argparse
 import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from tuning.domain.failures import FailureKind
-from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
+from tuning.domain.lifecycle import ExperimentPurpose, ExperimentStatus, TaskStatus
 from tuning.domain.metrics import LATENCY_FAMILIES, LATENCY_STATISTICS, latency_name
-from tuning.domain.objectives import evaluate
 from tuning.domain.space import configuration_hash
 from tuning.domain.spec import TaskSpec, parse_task
 
@@ -124,9 +123,17 @@ class Seeding:
         return [self.task(index, count - index, experiments) for index in range(count)]
 
     def task(
-        self, index: int = 0, age: int = 1, experiments: int = 8, fate: TaskStatus | None = None
+        self,
+        index: int = 0,
+        age: int = 1,
+        experiments: int = 8,
+        fate: TaskStatus | None = None,
+        objective: Any = None,
     ) -> int:
-        """One task of the kind and, unless `fate` says otherwise, the state that `index` gives."""
+        """One task of the kind and, unless `fate` says otherwise, the state that `index` gives.
+
+        `objective` may be a list of several.
+        """
         from django.utils import timezone
 
         from tuning.models import Task
@@ -138,7 +145,12 @@ class Seeding:
             {
                 **template,
                 "task_name": f"{template['task_name']} {index + 1}",
-                "optimization": {**template["optimization"], "max_iterations": experiments},
+                "optimization": {
+                    **template["optimization"],
+                    "max_iterations": experiments,
+                    "verification": 0,
+                    **({"objective": objective} if objective else {}),
+                },
             }
         )
         task = submit(spec, owner=self.owner)
@@ -155,7 +167,7 @@ class Seeding:
 
     def _finish(self, task_id: int, spec: TaskSpec, fate: TaskStatus, started: datetime) -> None:
         from tuning.models import Task
-        from tuning.orchestrator.advance import best_experiment
+        from tuning.orchestrator.choosing import best_experiment
 
         task = Task.objects.get(pk=task_id)
         task.status, task.started_at = fate.value, started
@@ -178,6 +190,7 @@ class Seeding:
         self, task: Any, spec: TaskSpec, count: int, started: datetime, fate: TaskStatus
     ) -> None:
         from tuning.models import Experiment, Measurement
+        from tuning.orchestrator.judging import judge_experiment
 
         rows = []
         for number, parameters in enumerate(self._configurations(spec, count)):
@@ -190,17 +203,21 @@ class Seeding:
             if row.status == ExperimentStatus.SUCCESS.value:
                 taken = list(self._measurements(spec, row))
                 measurements += taken
-                judged = evaluate([one.as_point() for one in taken], spec.objective, spec.slos)
-                row.objective_value, row.score = judged.value, judged.score
-                row.slo_verdicts = [asdict(verdict) for verdict in judged.verdicts]
-                if not judged.feasible:
+                judged = judge_experiment(spec, [one.as_point() for one in taken])
+                for name, value in judged.fields.items():
+                    setattr(row, name, value)
+                if judged.failure is not None:
                     row.status = ExperimentStatus.FAILED.value
-                    row.failure_kind = FailureKind.SLO_VIOLATED.value
+                    row.failure_kind = judged.failure.kind.value
                     row.failure_message = "A hard SLO is broken."
         Measurement.objects.bulk_create(measurements, batch_size=BATCH)
         changed = [
             "objective_value",
             "score",
+            "objective_values",
+            "objective_scores",
+            "num_requests",
+            "num_failed_requests",
             "slo_verdicts",
             "status",
             "failure_kind",
@@ -231,6 +248,7 @@ class Seeding:
         return Experiment(
             task=task,
             number=number,
+            purpose=(ExperimentPurpose.SEARCH if number else ExperimentPurpose.BASELINE).value,
             parameters=parameters,
             configuration_hash=configuration_hash(parameters),
             status=(ExperimentStatus.BENCHMARKING if running else status).value,
@@ -304,6 +322,39 @@ class Seeding:
             "mean_input_tokens": 512.0,
             "mean_output_tokens": 128.0,
         }
+
+    def verify(
+        self, task_id: int, winner: Sequence[float], baseline: Sequence[float] = (1.0, 1.01, 0.99)
+    ) -> None:
+        """Launch winner and baseline of a finished task again, in as many rounds as there are
+        factors of what each gave in the search."""
+        from tuning.models import Task
+        from tuning.orchestrator.launching_again import pair_of, verdicts_of
+
+        task = Task.objects.get(pk=task_id)
+        task.spec["optimization"]["verification"] = len(winner)
+        spec = task.parsed_spec()
+        pair = pair_of(spec, list(task.experiments.all()))
+        assert pair is not None
+        for number, factors in enumerate(zip(winner, baseline, strict=True), start=1):
+            for original, factor in zip((pair.winner, pair.reference), factors, strict=True):
+                self._launched_again(task, original, number, factor)
+        verdicts = verdicts_of(spec, list(task.experiments.all()))
+        task.verdicts = [one.as_document() for one in verdicts]
+        task.save()
+
+    def _launched_again(self, task: Any, original: Any, number: int, factor: float) -> None:
+        from tuning.models import Experiment
+
+        again = Experiment.objects.get(pk=original.pk)
+        last = task.experiments.order_by("number").last()
+        again.pk, again.number = None, last.number + 1
+        again.purpose, again.original, again.round = "verification", original, number
+        again.objective_value = again.objective_value and again.objective_value * factor
+        again.objective_values = {
+            name: value * factor for name, value in again.objective_values.items()
+        }
+        again.save(force_insert=True)
 
     def _log(self, task_id: int, started: datetime, lines: int = 400) -> None:
         from tuning.models import LogChunk

@@ -92,7 +92,9 @@ def test_hosts_are_looked_at_once_and_only_for_tasks_that_take_gpus(
 
 
 def test_a_preview_counts_on_the_cards_of_live_workers() -> None:
-    document = minimal_task(**ON_GPUS, parameters={"seed": list(range(1, 8))})
+    document = minimal_task(
+        **ON_GPUS, parameters={"seed": list(range(1, 8))}, optimization={"verification": 0}
+    )
     alone = preview_task(document).estimate_s
     live_worker(gpus=4)
     together = preview_task(document).estimate_s

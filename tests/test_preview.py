@@ -231,8 +231,34 @@ def test_as_a_document_it_is_json() -> None:
         written = as_document(preview)
         assert json.loads(json.dumps(written)).keys() == {
             *("problems", "warnings", "configurations", "is_complete", "estimate_s"),
+            "verifying_launches",
             *("gpus_needed", "first_command", "last_command"),
         }
         assert [problem["path"] for problem in written["problems"]] == [
             problem.path for problem in preview.problems
         ]
+
+
+@pytest.mark.parametrize(
+    ("optimization", "launches"),
+    [
+        ({}, 6),
+        ({"verification": 0}, 0),
+        ({"verification": 5}, 10),
+        ({"max_iterations": 1, "baseline": False}, 0),
+    ],
+)
+def test_verification_takes_its_time(optimization: dict[str, Any], launches: int) -> None:
+    document = minimal_task(optimization=optimization)
+    without = preview_task(minimal_task(optimization={**optimization, "verification": 0}))
+
+    preview = preview_task(document)
+
+    assert preview.verifying_launches == launches
+    assert preview.configurations == without.configurations
+    assert preview.configurations is not None
+    assert preview.estimate_s is not None
+    each_s = preview.estimate_s / (preview.configurations + launches)
+    assert without.estimate_s == pytest.approx(each_s * preview.configurations)
+    planned = plan_document(parse_task(document), build_controller(DeploymentMode.LOCAL), "test")
+    assert planned["verifying_launches"] == launches

@@ -18,6 +18,7 @@ from tuning.composition import build_controller
 from tuning.domain.counting import Extent, configuration_at, extent_of
 from tuning.domain.names import DeploymentMode, FlagValue
 from tuning.domain.parameters import Configuration
+from tuning.domain.planning import verifying_launches
 from tuning.domain.search import build_strategy
 from tuning.domain.space import SpaceError
 from tuning.domain.spec import InvalidTask, Problem, SearchStrategy, TaskSpec, parse_task
@@ -41,15 +42,16 @@ class Preview:
     """`problems` is empty for a valid task; the rest is only known then.
 
     `configurations` counts experiments with the baseline, and is a lower bound when
-    `is_complete` is False. `estimate_s` is seconds for all of them, as many side by side as there
-    is room for; `gpus_needed` is the most that any one configuration takes. The commands are those
-    of the first and the last configuration; the last is None when it can't be told without going
-    through thousands.
+    `is_complete` is False; verification launches some of them again. `estimate_s` is seconds for
+    all of that, as many side by side as there is room for; `gpus_needed` is the most that any one
+    configuration takes. The commands are those of the first and the last configuration; the last
+    is None when it can't be told without going through thousands.
     """
 
     problems: tuple[Problem, ...] = ()
     warnings: tuple[str, ...] = ()
     configurations: int | None = None
+    verifying_launches: int = 0
     is_complete: bool = True
     estimate_s: float | None = None
     gpus_needed: int | None = None
@@ -78,12 +80,15 @@ def preview_task(document: str | bytes | Mapping[str, Any]) -> Preview:
     extent = extent_of(spec.space(), engine.gpu_flags)
     runs, is_complete = _runs(spec, extent)
     experiment_s, _ = estimated_experiment_s(spec)
+    verifying = verifying_launches(spec, runs)
     total_s = estimated_total_s(runs, experiment_s, Capacity().runs_at_once(spec))
+    total_s += verifying * experiment_s
     first, last = _first_configuration(spec), _last_configuration(spec, extent, runs)
     of_flags = [*flag_warnings(spec, engine, hosts.most_gpus), *found.warnings, *measuring.warnings]
     return Preview(
         warnings=tuple(_warnings(spec, of_flags, runs, total_s)),
         configurations=runs,
+        verifying_launches=verifying,
         is_complete=is_complete,
         estimate_s=total_s,
         gpus_needed=max((engine.gpus_needed(flags) for flags in extent.watched), default=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,12 +10,13 @@ from django.utils import timezone
 
 from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.metrics import Direction
-from tuning.domain.objectives import Objective, gain
+from tuning.domain.objectives import Objective
 from tuning.domain.spec import TaskSpec
+from tuning.domain.verdict import GainVerdict
 from tuning.estimates import Capacity
 from tuning.models import Experiment, Task
-from tuning.models.experiment import BASELINE_NUMBER
-from tuning.orchestrator.advance import best_experiment
+from tuning.orchestrator.choosing import best_experiment
+from tuning.verdicts import gain_over_baseline, verdicts_of
 
 NOT_SHOWN = ("log_tail", "environment", "command")
 """Large fields of an experiment that say nothing of how far it is. Reading one is a query."""
@@ -38,6 +39,7 @@ class TaskProgress:
     mean_experiment_s: float | None
     best: Experiment | None
     gain_over_baseline: float | None
+    verdicts: Sequence[GainVerdict]
 
     @property
     def eta_s(self) -> float | None:
@@ -77,7 +79,8 @@ def read_progress(task: Task, spec: TaskSpec) -> TaskProgress:
     finished = [experiment for experiment in experiments if experiment.state.is_terminal]
     running = [one for one in experiments if one.state.is_running]
     durations = [one.duration_s for one in finished if one.duration_s is not None]
-    best = best_experiment(spec, experiments)
+    best = chosen_best(task, spec, experiments)
+    baseline = next((one for one in experiments if one.is_baseline), None)
     return TaskProgress(
         spec=spec,
         experiments=experiments,
@@ -88,8 +91,18 @@ def read_progress(task: Task, spec: TaskSpec) -> TaskProgress:
         at_once=1 if task.state.is_terminal else Capacity().runs_at_once(spec, task.driver),
         mean_experiment_s=sum(durations) / len(durations) if durations else None,
         best=best,
-        gain_over_baseline=gain_over_baseline(spec, best, experiments),
+        gain_over_baseline=gain_over_baseline(task, spec.objective, best, baseline),
+        verdicts=verdicts_of(task, spec.objectives, best, baseline),
     )
+
+
+def chosen_best(
+    task: Task, spec: TaskSpec, experiments: Collection[Experiment]
+) -> Experiment | None:
+    """The best as the orchestrator has chosen it; before it had to, the best score so far."""
+    if task.best_experiment_id is None:
+        return best_experiment(spec, experiments)
+    return next((one for one in experiments if one.pk == task.best_experiment_id), None)
 
 
 def starts_of(running: Iterable[Experiment]) -> list[datetime]:
@@ -97,9 +110,14 @@ def starts_of(running: Iterable[Experiment]) -> list[datetime]:
 
 
 def best_so_far(task: Task, objective: Objective) -> Experiment | None:
-    """As `best_experiment`, but found by the database. One query."""
+    """As `chosen_best`, but found by the database. One query."""
+    if task.best_experiment_id is not None:
+        chosen = task.experiments.filter(pk=task.best_experiment_id)
+        return chosen.defer(*NOT_SHOWN).first()
     order = "score" if objective.direction is Direction.MINIMIZE else "-score"
-    successes = task.experiments.filter(status=ExperimentStatus.SUCCESS.value)
+    successes = task.experiments.filter(
+        status=ExperimentStatus.SUCCESS.value, original__isnull=True
+    )
     return successes.defer(*NOT_SHOWN).order_by(order, "number").first()
 
 
@@ -111,18 +129,3 @@ def seconds_in_phase(experiment: Experiment, now: datetime) -> float | None:
     if experiment.state is ExperimentStatus.BENCHMARKING:
         running_s -= experiment.deploy_s or 0.0
     return max(running_s, 0.0)
-
-
-def gain_over_baseline(
-    spec: TaskSpec, best: Experiment | None, experiments: list[Experiment]
-) -> float | None:
-    """How much better the best value is than the baseline's, 0.25 for 25 %; None without both.
-
-    A baseline that was measured but broke an SLO still counts: it is what the user has now.
-    """
-    baseline = next((one for one in experiments if one.number == BASELINE_NUMBER), None)
-    if best is None or baseline is None:
-        return None
-    if best.objective_value is None or baseline.objective_value is None:
-        return None
-    return gain(best.objective_value, baseline.objective_value, spec.objective)

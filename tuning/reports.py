@@ -10,14 +10,17 @@ from typing import Any
 from django.conf import settings
 
 from tuning.documents.experiment import experiment_detail
+from tuning.documents.front import FrontDocument
+from tuning.documents.gain import GainDocument
 from tuning.documents.task import ObjectiveDocument
 from tuning.domain.metrics import METRICS, Direction, latency_name
 from tuning.domain.objectives import MeasuredPoint, Objective, metric_objective, values_of
 from tuning.domain.spec import TaskSpec
+from tuning.domain.verdict import GainVerdict
+from tuning.fronts import FrontMember, front_of
 from tuning.logs import log_path
 from tuning.models import Experiment, Task
-from tuning.models.experiment import BASELINE_NUMBER
-from tuning.progress import gain_over_baseline
+from tuning.verdicts import gain_over_baseline, verdicts_of
 
 HEADLINE_METRICS = (
     "output_throughput_tokens_per_s",
@@ -44,6 +47,8 @@ class TaskReport:
     best: Experiment | None
     baseline: Experiment | None
     gain_over_baseline: float | None
+    verdicts: Sequence[GainVerdict]
+    front: Sequence[FrontMember]
     log_file: Path
 
     @property
@@ -56,28 +61,40 @@ def task_report(task: Task) -> TaskReport:
     """Read everything in two queries: the experiments, and all their measurements."""
     spec = task.parsed_spec()
     experiments = list(task.experiments.prefetch_related("measurements"))
+    by_id = {one.pk: one for one in experiments}
+    for one in experiments:
+        if one.original_id is not None:
+            one.original = by_id[one.original_id]
     best = next((one for one in experiments if one.pk == task.best_experiment_id), None)
+    baseline = next((one for one in experiments if one.is_baseline), None)
     return TaskReport(
         task=task,
         spec=spec,
-        rows=[_row(experiment, spec.objective) for experiment in experiments],
+        rows=[_row(experiment, spec.objectives) for experiment in experiments],
         best=best,
-        baseline=next((one for one in experiments if one.number == BASELINE_NUMBER), None),
-        gain_over_baseline=gain_over_baseline(spec, best, experiments),
+        baseline=baseline,
+        gain_over_baseline=gain_over_baseline(task, spec.objective, best, baseline),
+        verdicts=verdicts_of(task, spec.objectives, best, baseline),
+        front=front_of(spec, experiments, task.best_experiment_id),
         log_file=log_path(settings.AUTOTUNER_LOG_DIR, task.pk),
     )
 
 
-def _row(experiment: Experiment, objective: Objective) -> ExperimentRow:
+def _row(experiment: Experiment, objectives: Sequence[Objective]) -> ExperimentRow:
     points = [measurement.as_point() for measurement in experiment.measurements.all()]
-    return ExperimentRow(experiment, headline_metrics(points, objective))
+    return ExperimentRow(experiment, headline_metrics(points, *objectives))
+
+
+def headline_names(*objectives: Objective) -> list[str]:
+    """The objectives' metrics, and then those of `HEADLINE_METRICS` that are none."""
+    return list(dict.fromkeys((*(one.metric for one in objectives), *HEADLINE_METRICS)))
 
 
 def headline_metrics(
-    points: Sequence[MeasuredPoint], objective: Objective
+    points: Sequence[MeasuredPoint], *objectives: Objective
 ) -> dict[str, float | None]:
-    """The objective's metric and `HEADLINE_METRICS`, each reduced over all load points."""
-    names = list(dict.fromkeys((objective.metric, *HEADLINE_METRICS)))
+    """Those of `headline_names`, each reduced over all load points."""
+    names = headline_names(*objectives)
     # A point has dozens of metrics, and each costs a median over its repeats.
     few = [
         replace(
@@ -101,15 +118,20 @@ def as_document(report: TaskReport) -> dict[str, Any]:
         "task_name": task.name,
         "status": task.status,
         "status_reason": task.status_reason,
-        "objective": ObjectiveDocument.model_validate(report.spec.objective).model_dump(
-            mode="json"
-        ),
+        "objective": _objective_document(report.spec.objective),
+        "objectives": [_objective_document(one) for one in report.spec.objectives],
         "best_experiment": None if report.best is None else report.best.number,
         "best_parameters": None if report.best is None else report.best.parameters,
         "best_command": None if report.best is None else report.best.command,
         "gain_over_baseline": report.gain_over_baseline,
+        "pareto_front": [FrontDocument.of(one).model_dump(mode="json") for one in report.front],
+        "verdicts": [GainDocument.of(one).model_dump(mode="json") for one in report.verdicts],
         "experiments": [
             experiment_detail(row.experiment).model_dump(mode="json") for row in report.rows
         ],
         "log_file": str(report.log_file),
     }
+
+
+def _objective_document(objective: Objective) -> dict[str, Any]:
+    return ObjectiveDocument.model_validate(objective).model_dump(mode="json")

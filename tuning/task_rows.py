@@ -9,10 +9,12 @@ from typing import Any
 
 from django.db.models import Avg, Count, F, Q
 
-from tuning.domain.objectives import Objective, gain
-from tuning.domain.spec_objective import read_objective
+from tuning.domain.objectives import Objective
+from tuning.domain.spec_objective import read_objectives
+from tuning.domain.verdict import GainVerdict
 from tuning.models import Experiment, Task
 from tuning.models.experiment import BASELINE_NUMBER, TERMINAL_EXPERIMENT_STATUSES
+from tuning.verdicts import about, gain_over_baseline, verdicts_of
 
 
 @dataclass(frozen=True)
@@ -20,12 +22,23 @@ class TaskRow:
     """`total` counts the baseline too. `best` is the best so far of a task that has not ended."""
 
     task: Task
-    objective: Objective
+    objectives: Sequence[Objective]
     finished: int
     total: int
     mean_experiment_s: float | None
     best: Experiment | None
     gain_over_baseline: float | None
+    verdicts: Sequence[GainVerdict]
+
+    @property
+    def objective(self) -> Objective:
+        """The first one, which lists show."""
+        return self.objectives[0]
+
+    @property
+    def verdict(self) -> GainVerdict | None:
+        """On the best by the first objective."""
+        return next(iter(about(self.best, self.verdicts)), None)
 
     @property
     def engine(self) -> str:
@@ -59,23 +72,20 @@ def _row(
     task: Task, counts: Mapping[str, Any], best: Experiment | None, baseline: Experiment | None
 ) -> TaskRow:
     # Read alone, because the whole spec takes some milliseconds to parse.
-    objective = read_objective(task.spec["optimization"]["objective"])
+    objectives = read_objectives(task.spec["optimization"]["objective"])
     tried = counts.get("tried", 0)
     mean: timedelta | None = counts.get("mean_duration")
     # A search may end before its plan does: then what was tried is all there is.
     planned = 0 if task.state.is_terminal else task.planned_experiments or 0
     return TaskRow(
         task=task,
-        objective=objective,
+        objectives=objectives,
         finished=counts.get("finished", 0),
         total=max(planned, tried),
         mean_experiment_s=None if mean is None else mean.total_seconds(),
         best=best,
-        gain_over_baseline=gain(
-            best.objective_value if best else None,
-            baseline.objective_value if baseline else None,
-            objective,
-        ),
+        gain_over_baseline=gain_over_baseline(task, objectives[0], best, baseline),
+        verdicts=verdicts_of(task, objectives, best, baseline),
     )
 
 
@@ -94,5 +104,14 @@ def _results(best_ids: Mapping[int, int | None]) -> list[Experiment]:
     """The best experiment and the baseline of each task."""
     wanted = Q(pk__in=[pk for pk in best_ids.values() if pk is not None])
     wanted |= Q(task__in=best_ids, number=BASELINE_NUMBER)
-    shown = ("task_id", "number", "objective_value", "parameters")
+    shown = (
+        "task_id",
+        "number",
+        "purpose",
+        "objective_value",
+        "objective_values",
+        "num_requests",
+        "num_failed_requests",
+        "parameters",
+    )
     return list(Experiment.objects.filter(wanted).only(*shown))

@@ -105,7 +105,7 @@ function history(data, chosen, colours) {
     tip: [named(one), one.value === null ? one.outcome : `${shown.text(one.value)}, ${one.outcome}`, one.settings],
   });
   const measured = experiments.filter((one) => one.value !== null);
-  const isSuccess = (one) => one.outcome === "success";
+  const isSuccess = (one) => one.outcome.startsWith("success");
   const steps = data.best.map(([number, value]) => [number, shown.of(value)]);
   if (steps.length) steps.push([data.last, steps[steps.length - 1][1]]);
   const first = experiments[0].number;
@@ -192,6 +192,52 @@ function pareto(data, chosen, colours) {
   };
 }
 
+// The front of a task's own objectives, two of them at a time. Of more than two, the front is no line.
+function objectives(data, chosen, colours) {
+  const position = Math.max(1, data.measures.findIndex((one) => one.name === chosen.against));
+  const experiments = data.points.map(experiment);
+  const x = scale(data.measures[0], experiments.map((one) => one.values[0]));
+  const y = scale(data.measures[position], experiments.map((one) => one.values[position]));
+  const point = (one) => ({
+    value: [x.of(one.values[0]), y.of(one.values[position])],
+    experiment: one.id,
+    tip: [named(one), ...data.measures.map((measure, index) => `${measure.label} ${scale(measure, [one.values[index]]).text(one.values[index])}`), one.outcome, one.settings],
+  });
+  const byId = new Map(experiments.map((one) => [one.id, one]));
+  const front = data.front.map((id) => byId.get(id)).filter(Boolean).sort((a, b) => a.values[0] - b.values[0]);
+  const others = experiments.filter((one) => !one.role && !front.includes(one));
+  const scatter = (name, points, more) => ({ name, type: "scatter", data: points.map(point), ...more });
+  const isLine = data.measures.length === 2;
+  return {
+    legend: {},
+    xAxis: axis(x.title, colours, { type: x.type }),
+    yAxis: axis(y.title, colours, { type: y.type }),
+    series: [
+      scatter("Others", others, { symbolSize: others.length > MANY ? 4 : 6, itemStyle: { color: colours.faint } }),
+      { name: "On the front", type: isLine ? "line" : "scatter", symbol: "circle", symbolSize: 8, itemStyle: { color: colours.series[0] }, lineStyle: { color: colours.series[0], width: 2 }, data: front.map(point) },
+      scatter("Knee", experiments.filter((one) => one.role === "best"), { symbol: "diamond", symbolSize: 15, z: 5, itemStyle: { color: colours.best } }),
+      scatter("Baseline", experiments.filter((one) => one.role === "baseline"), { symbol: "rect", symbolSize: 11, z: 5, itemStyle: { color: colours.baseline } }),
+    ].filter((one) => one.data.length),
+  };
+}
+
+function hypervolume(data, chosen, colours) {
+  const percent = (share) => `${Math.round(share * 100)} %`;
+  return {
+    xAxis: axis("Experiment", colours, { minInterval: 1, splitLine: { show: false } }),
+    yAxis: axis("Share of the space", colours, { min: 0, scale: false, axisLabel: { color: colours.muted, formatter: percent, hideOverlap: true } }),
+    series: [{
+      name: "Hypervolume",
+      type: "line",
+      step: "end",
+      symbolSize: data.steps.length > MANY ? 3 : 6,
+      itemStyle: { color: colours.series[0] },
+      lineStyle: { width: 2, color: colours.series[0] },
+      data: data.steps.map(([number, share, id]) => ({ value: [number, share], experiment: id, tip: [`Experiment ${number}`, `Hypervolume ${(share * 100).toFixed(1)} %`] })),
+    }],
+  };
+}
+
 function parallel(data, chosen, colours, width) {
   const values = data.lines.map((line) => line.value).filter((value) => value !== null);
   const shown = scale(data.measure, values);
@@ -228,14 +274,44 @@ function importance(data, chosen, colours) {
     grid: { left: 6, right: 50, top: 6, bottom: 6, outerBoundsMode: "same", outerBoundsContain: "all" },
     xAxis: axis("Share of the variance", colours, { min: 0, max: 1, scale: false, axisLabel: { color: colours.muted, formatter: percent, hideOverlap: true } }),
     yAxis: axis("", colours, { type: "category", inverse: true, data: data.flags.map((one) => one.flag), axisLabel: { color: colours.ink, width: 150, overflow: "truncate" } }),
-    series: [{
-      type: "bar",
-      barMaxWidth: 22,
-      itemStyle: { color: colours.series[0] },
-      label: { show: true, position: "right", color: colours.ink, formatter: ({ value }) => percent(value) },
-      data: data.flags.map((one) => ({ value: one.share, tip: [`${one.flag}: ${percent(one.share)}`, "Means:", ...one.groups] })),
-    }],
+    series: [
+      {
+        type: "bar",
+        barMaxWidth: 22,
+        data: data.flags.map((one) => ({
+          value: one.share,
+          itemStyle: { color: one.flat ? colours.faint : colours.series[0] },
+          tip: [`${one.flag}: ${percent(one.share)}${one.flat ? ", flat" : ""}`, `95 % interval ${percent(one.low)} to ${percent(one.high)}`, "Means:", ...one.groups],
+        })),
+      },
+      {
+        type: "custom",
+        z: 5,
+        silent: true,
+        renderItem: whisker,
+        encode: { x: [1, 2], y: 0 },
+        itemStyle: { color: colours.ink },
+        data: data.flags.map((one, row) => [row, one.low, one.high]),
+      },
+      {
+        type: "scatter",
+        symbolSize: 1,
+        silent: true,
+        itemStyle: { color: colours.ink },
+        label: { show: true, position: "right", color: colours.ink, formatter: ({ dataIndex }) => (data.flags[dataIndex].flat ? "flat" : percent(data.flags[dataIndex].share)) },
+        data: data.flags.map((one, row) => [one.high, row]),
+      },
+    ],
   };
+}
+
+// An interval as a line with a stop at either end.
+function whisker(params, api) {
+  const [low, y] = api.coord([api.value(1), api.value(0)]);
+  const [high] = api.coord([api.value(2), api.value(0)]);
+  const style = { stroke: api.visual("color"), lineWidth: 1.5 };
+  const line = (x1, y1, x2, y2) => ({ type: "line", shape: { x1, y1, x2, y2 }, style });
+  return { type: "group", children: [line(low, y, high, y), line(low, y - 5, low, y + 5), line(high, y - 5, high, y + 5)] };
 }
 
 const ROWS_IN_SIGHT = 24;
@@ -307,4 +383,4 @@ function progress(data, chosen, colours) {
   };
 }
 
-const KINDS = { history, curves, pareto, parallel, importance, timeline, progress };
+const KINDS = { history, curves, pareto, objectives, hypervolume, parallel, importance, timeline, progress };

@@ -84,6 +84,7 @@ def fake_task(models_dir: Path) -> Document:
         "optimization": {
             "objective": "maximize_throughput",
             "baseline": False,
+            "verification": 0,
             "timeout_per_iteration": 60,
         },
         "benchmark": {

@@ -24,8 +24,9 @@ def test_the_example_tunes_a_real_llamacpp_server_in_a_container(
     done = command_line.run(PROJECT / "examples" / "docker_task.json", "--json")
     assert done.returncode == 0, done.stdout + done.stderr
     report = json.loads(done.stdout)
-    assert [one["status"] for one in report["experiments"]] == ["SUCCESS"] * 3
-    assert [one["parameters"].get("parallel") for one in report["experiments"]] == [None, 1, 4]
+    assert {one["status"] for one in report["experiments"]} == {"SUCCESS"}
+    tried = [one for one in report["experiments"] if one["original_id"] is None]
+    assert [one["parameters"].get("parallel") for one in tried] == [None, 1, 4]
     for experiment in report["experiments"]:
         (measured,) = experiment["measurements"]
         assert measured["num_failed_requests"] == 0

@@ -134,3 +134,109 @@ def test_true_is_not_the_number_one() -> None:
 
     assert len(effect.groups) == 2
     assert effect.share == 1.0
+
+
+# --- Intervals ---
+
+
+def test_the_interval_is_that_of_a_published_table() -> None:
+    """F = 5 with 2 and 10 degrees of freedom: the noncentralities that SciPy's inverse gives."""
+    from scipy.special import ncfdtrinc
+
+    # Three groups whose sums of squares make F exactly 5: SSB = 30 with 2, SSW = 30 with 10.
+    groups = {"a": [0.0] * 5, "b": [0.0] * 4, "c": [0.0] * 4}
+    experiments = _with_f(groups, 5.0)
+
+    (effect,) = main_effects(experiments, ["flag"])
+
+    n = len(experiments)
+    low, high = (ncfdtrinc(2, 10, p, 5.0) for p in (0.975, 0.025))
+    assert effect.low == pytest.approx(low / (low + n), abs=1e-3)
+    assert effect.high == pytest.approx(high / (high + n), abs=1e-3)
+
+
+def _with_f(groups: dict[str, list[float]], statistic: float) -> Experiments:
+    """Values whose analysis of variance gives this F: spread within groups is scaled to fit."""
+    offsets = dict(zip(groups, (-1.0, 0.0, 1.0), strict=True))
+    raw = {
+        name: [(-1.0) ** index * (1 + index // 2) for index in range(len(values))]
+        for name, values in groups.items()
+    }
+    centred = {
+        name: [value - sum(values) / len(values) for value in values]
+        for name, values in raw.items()
+    }
+    n, k = sum(map(len, groups.values())), len(groups)
+    grand = sum(offsets[name] * len(values) for name, values in groups.items()) / n
+    between = sum(len(values) * (offsets[name] - grand) ** 2 for name, values in groups.items()) / (
+        k - 1
+    )
+    within = sum(value**2 for values in centred.values() for value in values) / (n - k)
+    factor = (between / within / statistic) ** 0.5
+    return [
+        ({"flag": name}, offsets[name] + factor * value)
+        for name, values in centred.items()
+        for value in values
+    ]
+
+
+def test_the_share_lies_within_its_interval() -> None:
+    rng = random.Random(4)
+    for _ in range(100):
+        experiments: Experiments = [
+            ({"a": rng.choice("xyz"), "b": rng.random()}, rng.gauss(10, 1)) for _ in range(12)
+        ]
+        for effect in main_effects(experiments, ["a", "b"]):
+            if effect.share is not None:
+                assert effect.low is not None
+                assert effect.high is not None
+                assert 0 <= effect.low <= effect.share <= effect.high <= 1
+
+
+@pytest.mark.parametrize("skewed", [False, True])
+def test_a_flag_without_effect_is_called_flat(skewed: bool) -> None:
+    """Another flag has a large effect, which is noise to the one that has none."""
+    tasks, flat, found = 400, 0, 0
+    for seed in range(tasks):
+        rng = random.Random(seed)
+        experiments: Experiments = []
+        for _ in range(30):
+            works = rng.choice([1, 2])
+            noise = rng.lognormvariate(0, 0.5) if skewed else rng.gauss(0, 0.3)
+            experiments.append(({"idle": rng.choice("abc"), "works": works}, 3.0 * works + noise))
+        effects = {one.flag: one for one in main_effects(experiments, ["idle", "works"])}
+        flat += effects["idle"].is_flat
+        found += not effects["works"].is_flat
+
+    assert flat / tasks >= 0.95
+    assert found == tasks
+
+
+def test_the_interval_holds_the_truth() -> None:
+    """Two equal groups 2 apart with noise of 1: the share is 1 / (1 + 1)."""
+    tasks, held = 500, 0
+    for seed in range(tasks):
+        rng = random.Random(seed)
+        experiments: Experiments = [
+            ({"a": group}, 2.0 * group + rng.gauss(0, 1)) for group in (0, 1) for _ in range(12)
+        ]
+        (effect,) = main_effects(experiments, ["a"])
+        held += (effect.low or 0.0) <= 0.5 <= (effect.high or 0.0)
+
+    assert held / tasks == pytest.approx(0.95, abs=0.03)
+
+
+def test_what_is_not_known_is_not_flat() -> None:
+    (effect,) = main_effects([({"a": 1}, 1.0), ({"a": 1}, 2.0)], ["a"])
+
+    assert effect.share is None
+    assert not effect.is_flat
+    assert (effect.low, effect.high) == (None, None)
+
+
+def test_a_flat_objective_makes_every_flag_flat_and_a_clean_one_is_sure() -> None:
+    (same,) = main_effects([({"a": value}, 0.1) for value in (1, 1, 2, 2)], ["a"])
+    (sure,) = main_effects([({"a": value}, float(value)) for value in (1, 1, 2, 2)], ["a"])
+
+    assert same.is_flat
+    assert (sure.share, sure.low, sure.high) == (1.0, 1.0, 1.0)

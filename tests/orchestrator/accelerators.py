@@ -124,6 +124,7 @@ def pending(task: Task, *gpus: int) -> list[int]:
         Experiment(
             task=task,
             number=number,
+            purpose="search" if number else "baseline",
             parameters={GPUS_FLAG: needed},
             configuration_hash=f"{number}",
         )

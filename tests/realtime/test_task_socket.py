@@ -65,6 +65,7 @@ def test_the_first_document_says_how_the_task_is(browser: Browser, task: Task) -
         "running": None,
         "best": None,
         "gain_over_baseline": None,
+        "verdicts": [],
     }
     (baseline,) = document["experiments"]
     assert (baseline["number"], baseline["is_baseline"]) == (0, True)

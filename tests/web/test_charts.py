@@ -48,6 +48,10 @@ def run(**fields: Any) -> Run:
         "parameters": {},
         "objective_value": 1.0,
         "score": 1.0,
+        "objective_values": {},
+        "objective_scores": {},
+        "num_failed_requests": 0,
+        "purpose": "search",
         "failure_kind": "",
         "attempt": 1,
         "started_at": START,
@@ -368,6 +372,7 @@ def failed_experiment(task: Task, number: int, parameters: dict[str, Any]) -> Ex
     return Experiment.objects.create(
         task=task,
         number=number,
+        purpose="search" if number else "baseline",
         parameters=parameters,
         configuration_hash=str(number),
         status=ExperimentStatus.FAILED.value,
@@ -377,3 +382,28 @@ def failed_experiment(task: Task, number: int, parameters: dict[str, Any]) -> Ex
         finished_at=now,
         cleanup_s=1.0,
     )
+
+
+class TestImportanceIntervals:
+    def test_a_flag_without_effect_is_called_flat(self, browser: Client, seeding: Seeding) -> None:
+        task = Task.objects.get(pk=seeding.task(fate=TaskStatus.COMPLETED, experiments=40))
+        for one in task.experiments.filter(number__gt=0):
+            value = 2.0 if one.parameters["schedule-policy"] == "lpm" else 1.0
+            # Something that no flag decides.
+            value += 0.01 * (one.number % 7)
+            Experiment.objects.filter(pk=one.pk).update(
+                status="SUCCESS", failure_kind="", objective_value=value, score=value
+            )
+
+        html = fragment_of(browser, task.pk)
+        flags = {one["flag"]: one for one in data_of(html)["importance"]["flags"]}
+        found = {row[0]: row[3] for row in rows_of(html, "importance")}
+
+        decides, idle = flags["schedule-policy"], flags["enable-torch-compile"]
+        assert 0.9 < decides["low"] <= decides["share"] <= decides["high"] <= 1
+        assert not decides["flat"]
+        assert idle["flat"]
+        assert idle["low"] == 0
+        assert found["schedule-policy"] == "has an effect"
+        assert found["enable-torch-compile"] == "flat"
+        assert "Flat, as far as can be told: " in html

@@ -250,7 +250,8 @@ def test_a_flag_of_the_autotuners_own_is_told_at_its_row(browser: Client) -> Non
 def test_the_preview_of_a_good_task(browser: Client) -> None:
     page = Page(posted(browser, PREVIEW))
     assert not page.errors
-    assert "Experiments</dt><dd>6</dd>" in page.text
+    assert "Experiments</dt><dd>6 " in page.text
+    assert "and 6 launches to verify the winner" in page.text
     assert "--threads 2 --parallel 4" in page.texts["command-last"]
     assert "--threads" not in page.texts["command-first"]
     assert "error-parameters-7" in page.texts

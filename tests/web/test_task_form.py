@@ -372,3 +372,40 @@ def test_a_form_that_no_page_sent_is_read_all_the_same() -> None:
     keys = [row.key for row in form.rows["parameters"]]
     assert len(set(keys)) == 4
     assert all(re.fullmatch("[0-9a-z]+", key) for key in keys)
+
+
+# --- What the form leaves to JSON ---
+
+
+SEVERAL = minimal_task(optimization={"objective": ["minimize_ttft", "maximize_throughput"]})
+
+
+@pytest.mark.django_db
+def test_several_objectives_are_edited_as_json_and_nothing_is_lost() -> None:
+    editor = edit_document(SEVERAL)
+
+    assert editor.tab is Tab.JSON
+    assert parse_task(editor.text) == parse_task(SEVERAL)
+    assert not editor.preview.problems
+
+    refused = changed(editor, "to-form")
+    assert refused.tab is Tab.JSON
+    (problem,) = refused.preview.problems
+    assert problem.path == "optimization.objective"
+    assert "only JSON can show" in problem.message
+
+
+def test_a_wrong_document_with_several_objectives_stays_json_too() -> None:
+    editor = edit_document(SEVERAL | {"task_name": ""})
+
+    assert editor.tab is Tab.JSON
+
+
+@pytest.mark.parametrize("repeats", [2, "auto"])
+@pytest.mark.parametrize("rounds", [0, 5])
+def test_repeats_and_rounds_survive_the_form(repeats: Any, rounds: int) -> None:
+    spec = parse_task(
+        minimal_task(benchmark={"repeats": repeats}, optimization={"verification": rounds})
+    )
+
+    assert round_trip(spec) == spec

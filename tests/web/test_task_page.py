@@ -115,6 +115,7 @@ def _completed(task_in: Callable[[TaskStatus], Task]) -> Task:
     best = Experiment.objects.create(
         task=task,
         number=0,
+        purpose="baseline",
         configuration_hash="a",
         status=ExperimentStatus.SUCCESS.value,
         objective_value=1.0,

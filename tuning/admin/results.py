@@ -54,7 +54,7 @@ class ExperimentAdmin(LookOnly[Experiment]):
         "links",
         "flags",
     ]
-    list_filter = [TaskOfExperiment, "status", "failure_kind"]
+    list_filter = [TaskOfExperiment, "status", "purpose", "failure_kind"]
     search_fields = ["task__name"]
     search_help_text = "Name or number of the task."
     task_lookup = "task_id"
@@ -68,6 +68,9 @@ class ExperimentAdmin(LookOnly[Experiment]):
     fields = [
         "task_link",
         "number",
+        "purpose",
+        "original",
+        "round",
         "status",
         "attempt",
         "fidelity",
@@ -76,6 +79,9 @@ class ExperimentAdmin(LookOnly[Experiment]):
         "flags_as_json",
         "objective_value",
         "score",
+        "num_requests",
+        "num_failed_requests",
+        "host",
         "verdicts",
         "failure_kind",
         "failure_message",

@@ -41,6 +41,9 @@ class PreviewDocument(Document):
     problems: list[ProblemDocument]
     warnings: list[str]
     configurations: int | None = Field(description="Experiments, with the baseline.")
+    verifying_launches: int = Field(
+        description="Further launches at the end, of the winner and the baseline in turn."
+    )
     is_complete: bool = Field(description="Whether that is all of them; else a lower bound.")
     estimate_s: float | None = Field(description="Seconds for all of them, at a guess.")
     gpus_needed: int | None = Field(description="The most that any one configuration takes.")
@@ -71,7 +74,7 @@ def list_tasks(
     rows = read_rows(paging.part_of(found.values_list("pk", flat=True)))
     return TaskPage(
         items=[
-            task_document(row.task, row.objective, ProgressSummary.model_validate(row))
+            task_document(row.task, row.objectives, ProgressSummary.model_validate(row))
             for row in rows
         ],
         total=found.count(),

@@ -8,7 +8,7 @@ from pydantic import AliasChoices, Field
 
 from tuning.documents.document import Document, Moment
 from tuning.domain.failures import FailureKind
-from tuning.domain.lifecycle import ExperimentStatus
+from tuning.domain.lifecycle import ExperimentPurpose, ExperimentStatus
 from tuning.domain.names import FlagValue
 from tuning.models import Experiment
 
@@ -64,11 +64,26 @@ class ExperimentDocument(Document):
     task_id: int
     number: int = Field(description="Counts the experiments of the task; 0 is the baseline.")
     is_baseline: bool = Field(description="Whether none of the tuned flags is set.")
+    purpose: ExperimentPurpose = Field(
+        description="`search` and `baseline` try a configuration; `repeat` and `verification` "
+        "launch one again."
+    )
+    original_id: int | None = Field(
+        description="`experiment_id` of the one whose configuration is launched again."
+    )
+    round: int | None = Field(description="Counts the further launches of the original, from 1.")
     status: ExperimentStatus
     attempt: int = Field(description="How often it was launched; 0 before the first launch.")
     parameters: dict[str, FlagValue] = Field(description="The engine's flags, without dashes.")
     objective_value: float | None = Field(
-        description="The objective's metric in its own unit; null until it is measured."
+        description="The first objective's metric in its own unit; null until it is measured."
+    )
+    objective_values: dict[str, float] = Field(
+        description="Of every objective, by metric; empty until they are measured."
+    )
+    num_requests: int = Field(description="Of all its measurements, once it has ended.")
+    num_failed_requests: int = Field(
+        description="Of these; with any, take the objective's value with care."
     )
     score: float | None = Field(
         description="The objective's value after the penalties of soft SLOs; only experiments "

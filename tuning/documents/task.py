@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from tuning.documents.document import Document, Moment
 from tuning.documents.experiment import ExperimentDocument
+from tuning.documents.front import FrontDocument
+from tuning.documents.gain import GainDocument
 from tuning.domain.lifecycle import TaskStatus
 from tuning.domain.metrics import Direction
 from tuning.domain.names import DeploymentMode, EngineName, FlagValue
 from tuning.domain.objectives import Objective
 from tuning.domain.spec import SearchStrategy
+from tuning.domain.verdict import GainVerdict
+from tuning.fronts import front_of
 from tuning.models import Task
 from tuning.progress import TaskProgress, read_progress
 
@@ -39,8 +44,18 @@ class ProgressSummary(Document):
     total: int = Field(description="Experiments that there will be, with the baseline.")
     best: BestDocument | None
     gain_over_baseline: float | None = Field(
-        description="How much better the best is than the baseline: 0.25 for 25 %."
+        description="How much better the best is than the baseline by the first objective, as it "
+        "was verified, or else as it was measured: 0.25 for 25 %."
     )
+    verdicts: list[GainDocument] = Field(
+        description="How sure the gain is, for each objective; empty where there is nothing to "
+        "compare."
+    )
+
+    @field_validator("verdicts", mode="before")
+    @classmethod
+    def _in_words(cls, verdicts: list[Any]) -> list[Any]:
+        return [GainDocument.of(one) if isinstance(one, GainVerdict) else one for one in verdicts]
 
 
 class ProgressDocument(ProgressSummary):
@@ -64,7 +79,8 @@ class TaskHead(Document):
     created_at: Moment
     started_at: Moment | None
     finished_at: Moment | None
-    objective: ObjectiveDocument
+    objective: ObjectiveDocument = Field(description="The first one, where there are several.")
+    objectives: list[ObjectiveDocument]
 
 
 class LiveTask(TaskHead):
@@ -90,6 +106,9 @@ class TaskDetail(TaskDocument):
     """A task with the document it was made from."""
 
     progress: ProgressDocument
+    pareto_front: list[FrontDocument] = Field(
+        description="With several objectives: the best in the first one first."
+    )
     spec: dict[str, Any] = Field(description="The task document, with every default written out.")
 
 
@@ -97,7 +116,7 @@ def live_task(task: Task, progress: TaskProgress) -> LiveTask:
     """No query."""
     experiments = [ExperimentDocument.model_validate(one) for one in progress.experiments]
     return LiveTask(
-        **_head(task, progress.spec.objective),
+        **_head(task, progress.spec.objectives),
         progress=_progress(progress),
         experiments=experiments,
     )
@@ -106,20 +125,26 @@ def live_task(task: Task, progress: TaskProgress) -> LiveTask:
 def task_detail(task: Task) -> TaskDetail:
     """One query for the experiments, and one for the owner unless that was selected."""
     progress = read_progress(task, task.parsed_spec())
+    best_id = None if progress.best is None else progress.best.pk
     return TaskDetail(
-        **_head(task, progress.spec.objective),
+        **_head(task, progress.spec.objectives),
         **_described(task),
         progress=_progress(progress),
+        pareto_front=[
+            FrontDocument.of(one) for one in front_of(progress.spec, progress.experiments, best_id)
+        ],
         spec=task.spec,
     )
 
 
-def task_document(task: Task, objective: Objective, progress: ProgressSummary) -> TaskDocument:
-    """No query, if the owner was selected. `objective` is that of the task."""
-    return TaskDocument(**_head(task, objective), **_described(task), progress=progress)
+def task_document(
+    task: Task, objectives: Sequence[Objective], progress: ProgressSummary
+) -> TaskDocument:
+    """No query, if the owner was selected. `objectives` are those of the task."""
+    return TaskDocument(**_head(task, objectives), **_described(task), progress=progress)
 
 
-def _head(task: Task, objective: Objective) -> dict[str, Any]:
+def _head(task: Task, objectives: Sequence[Objective]) -> dict[str, Any]:
     return {
         "task_id": task.pk,
         "name": task.name,
@@ -130,7 +155,8 @@ def _head(task: Task, objective: Objective) -> dict[str, Any]:
         "created_at": task.created_at,
         "started_at": task.started_at,
         "finished_at": task.finished_at,
-        "objective": objective,
+        "objective": objectives[0],
+        "objectives": list(objectives),
     }
 
 
@@ -154,4 +180,5 @@ def _progress(progress: TaskProgress) -> ProgressDocument:
         running=None if running is None else running.number,
         best=progress.best and BestDocument.model_validate(progress.best),
         gain_over_baseline=progress.gain_over_baseline,
+        verdicts=progress.verdicts,
     )

@@ -12,6 +12,13 @@ with n experiments in k groups, SST the sum of squares around the mean of all, a
 around the mean of each group. A flag without effect gets 0 on average; what comes out below is
 cut to 0. Effects that only two flags have together are in nobody's share, so the shares need not
 add up to 1.
+
+The interval of a share is that of the analysis of variance: F = (SSB / (k - 1)) / (SSW / (n - k))
+is noncentral, and the bounds are the noncentralities L for which it would be as large, or as small,
+in 2.5 % of all cases, as shares L / (L + n) (J. H. Steiger, "Beyond the F test", Psychological
+Methods 9(2), 2004). It is exact for normal values and few experiments, where a bootstrap is not:
+drawing experiments twice makes groups look more alike within. A flag whose interval begins at 0
+is called flat.
 """
 
 from __future__ import annotations
@@ -20,6 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
+from tuning.domain.distributions import CONFIDENCE, noncentral_f_cdf
 from tuning.domain.names import FlagValue
 
 MOST_GROUPS = 5
@@ -27,6 +35,9 @@ MOST_GROUPS = 5
 
 FEWEST_IN_A_GROUP = 3
 """How many experiments such a group has on average at least."""
+
+_ROUNDING = 1e-24
+_PRECISION = 1e-4
 
 
 @dataclass(frozen=True)
@@ -44,16 +55,23 @@ class Group:
 @dataclass(frozen=True)
 class Effect:
     """`share` is from 0 to 1, and None where nothing can be said: the flag has only one value, or
-    hardly any two experiments have the same one."""
+    hardly any two experiments have the same one. `low` and `high` bound it with 95 % confidence."""
 
     flag: str
     share: float | None
     groups: tuple[Group, ...]
+    low: float | None = None
+    high: float | None = None
 
     @property
     def count(self) -> int:
         """How many experiments have set the flag."""
         return sum(group.count for group in self.groups)
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether chance alone could make such a difference; False where nothing can be said."""
+        return self.low is not None and self.low <= 0
 
 
 @dataclass(frozen=True)
@@ -87,21 +105,57 @@ def _effect(flag: str, experiments: Sequence[tuple[Mapping[str, FlagValue], floa
         )
         for group in groups
     ]
-    return Effect(flag, _explained(groups), tuple(described))
+    explained = _explained(groups)
+    if explained is None:
+        return Effect(flag, None, tuple(described))
+    return Effect(flag, explained.share, tuple(described), *explained.interval)
 
 
-def _explained(groups: Sequence[Sequence[_Sample]]) -> float | None:
-    """Epsilon squared, from 0 to 1; 0 when all values are equal."""
+@dataclass(frozen=True)
+class _Explained:
+    share: float
+    interval: tuple[float, float]
+
+
+def _explained(groups: Sequence[Sequence[_Sample]]) -> _Explained | None:
+    """Epsilon squared with its interval; 0 when all values are equal."""
     everything = [sample.value for group in groups for sample in group]
-    degrees_within = len(everything) - len(groups)
-    if len(groups) < 2 or degrees_within < 1:
+    degrees = len(groups) - 1, len(everything) - len(groups)
+    if min(degrees) < 1:
         return None
-    if min(everything) == max(everything):
-        return 0.0
     total = _squares(everything)
     within = sum(_squares([sample.value for sample in group]) for group in groups)
-    unexplained = (within / degrees_within) / (total / (len(everything) - 1))
-    return min(max(1 - unexplained, 0.0), 1.0)
+    # Rounding leaves a trace of a difference between values that are all equal, or all explained.
+    if total <= _ROUNDING * sum(value**2 for value in everything):
+        return _Explained(0.0, (0.0, 0.0))
+    if within <= _ROUNDING * total:
+        return _Explained(1.0, (1.0, 1.0))
+    share = 1 - (within / degrees[1]) / (total / (len(everything) - 1))
+    statistic = ((total - within) / degrees[0]) / (within / degrees[1])
+    low, high = (
+        _share_at(statistic, degrees, probability)
+        for probability in ((1 + CONFIDENCE) / 2, (1 - CONFIDENCE) / 2)
+    )
+    share = min(max(share, 0.0), 1.0)
+    # The correction for chance takes a little more from the share than from its interval.
+    return _Explained(share, (min(low, share), max(high, share)))
+
+
+def _share_at(statistic: float, degrees: tuple[int, int], probability: float) -> float:
+    """The share for which F is at most `statistic` with this probability; 0 where none is."""
+
+    def is_reached(noncentrality: float) -> bool:
+        return noncentral_f_cdf(statistic, degrees, noncentrality) > probability
+
+    if not is_reached(0.0):
+        return 0.0
+    low, high = 0.0, 1.0
+    while is_reached(high):
+        low, high = high, 2 * high
+    while high - low > _PRECISION * high:
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_reached(middle) else (low, middle)
+    return low / (low + sum(degrees) + 1)
 
 
 def _squares(values: Sequence[float]) -> float:

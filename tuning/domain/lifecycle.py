@@ -56,6 +56,24 @@ class ExperimentStatus(StrEnum):
         return self in {ExperimentStatus.DEPLOYING, ExperimentStatus.BENCHMARKING}
 
 
+class ExperimentPurpose(StrEnum):
+    """Why a configuration is launched.
+
+    SEARCH and BASELINE try one that was not tried before. REPEAT and VERIFICATION launch one of
+    these again: to choose among contenders, and to compare the winner with the baseline.
+    """
+
+    SEARCH = "search"
+    BASELINE = "baseline"
+    REPEAT = "repeat"
+    VERIFICATION = "verification"
+
+    @property
+    def is_first_launch(self) -> bool:
+        """True for what a search may propose and may call the best."""
+        return self in {ExperimentPurpose.SEARCH, ExperimentPurpose.BASELINE}
+
+
 class TaskEvent(StrEnum):
     """What can happen to a task."""
 

@@ -99,15 +99,28 @@ def evaluate(
     Without a point, or with one that lacks the objective's metric, there is no value and the
     experiment is not feasible.
     """
+    (evaluation,) = evaluate_each(points, [objective], slos)
+    return evaluation
+
+
+def evaluate_each(
+    points: Sequence[MeasuredPoint], objectives: Sequence[Objective], slos: Sequence[Slo]
+) -> tuple[Evaluation, ...]:
+    """As `evaluate`, by each of several objectives. Penalties make the score of every one worse."""
     load_points = _reduce_repeats(points)
-    value = _reduce_load_points(load_points, objective)
     by_name = {str(point): point.metrics for point in load_points}
     verdicts = tuple(judge(slo, by_name) for slo in slos)
-    return Evaluation(
-        value=value,
-        score=_penalised(value, objective, sum(verdict.penalty for verdict in verdicts)),
-        feasible=value is not None and not any(item.breaks_hard_limit for item in verdicts),
-        verdicts=verdicts,
+    penalty = sum(verdict.penalty for verdict in verdicts)
+    keeps_limits = not any(item.breaks_hard_limit for item in verdicts)
+    values = [_reduce_load_points(load_points, objective) for objective in objectives]
+    return tuple(
+        Evaluation(
+            value=value,
+            score=_penalised(value, objective, penalty),
+            feasible=value is not None and keeps_limits,
+            verdicts=verdicts,
+        )
+        for value, objective in zip(values, objectives, strict=True)
     )
 
 

@@ -57,6 +57,15 @@ def plan(spec: TaskSpec) -> Plan:
     return Plan(tuple(configurations), is_complete=len(proposals) <= LONGEST_PLAN)
 
 
+def verifying_launches(spec: TaskSpec, configurations: int) -> int:
+    """How many launches verification adds, if not the baseline itself wins.
+
+    `configurations` counts those that are tried, with the baseline; of one there is nothing to
+    compare.
+    """
+    return 2 * spec.optimization.verification if configurations > 1 else 0
+
+
 def estimate_experiment_s(spec: TaskSpec) -> float:
     """About how many seconds one experiment takes, by rules of thumb alone.
 
@@ -70,5 +79,5 @@ def estimate_experiment_s(spec: TaskSpec) -> float:
         for concurrency in benchmark.num_concurrency:
             rounds = -(-benchmark.max_requests_per_iteration // concurrency)
             point_s = min(rounds * request_s, benchmark.max_time_per_iteration * 60.0)
-            total_s += benchmark.repeats * (point_s + POINT_OVERHEAD_S)
+            total_s += benchmark.repeats_per_launch * (point_s + POINT_OVERHEAD_S)
     return total_s

@@ -152,6 +152,11 @@ class TaskSpec(Section):
 
     @property
     def objective(self) -> Objective:
+        """The first one, which lists show where there are several."""
+        return self.optimization.objective[0]
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
         return self.optimization.objective
 
     @property

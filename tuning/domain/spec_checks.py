@@ -22,6 +22,7 @@ from tuning.domain.parameters import Parameter
 from tuning.domain.space import ConstraintsTooTight, ParameterSpace
 from tuning.domain.spec_errors import Problem, shown
 from tuning.domain.spec_parameters import Declaration, declarations_in
+from tuning.domain.spec_repeats import AUTO
 
 GRID_SEARCH = "grid_search"
 
@@ -39,7 +40,7 @@ def problems_between_sections(document: Mapping[str, Any]) -> list[Problem]:
     problems = [*_constraint_problems(document.get("constraints"), declarations)]
     if _strategy(document) == GRID_SEARCH:
         problems += _continuous_problems(declarations)
-    return [*problems, *_namespace_problems(document)]
+    return [*problems, *_namespace_problems(document), *_repeats_problems(document)]
 
 
 def nothing_left(space: ParameterSpace) -> list[Problem]:
@@ -89,9 +90,25 @@ def _continuous_problems(declarations: list[Declaration]) -> Iterator[Problem]:
 
 def _namespace_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
     """Other deployment modes never use it, so that whatever stands there does no harm."""
-    model = document.get("model")
-    namespace = model.get("namespace") if isinstance(model, Mapping) else None
+    namespace = _field(document, "model", "namespace")
     if document.get("deployment_mode", DeploymentMode.OME) != DeploymentMode.OME:
         return
     if isinstance(namespace, str) and (fault := namespace_fault(namespace.strip())):
         yield Problem(("model", "namespace"), fault, shown(namespace))
+
+
+def _repeats_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    objective = _field(document, "optimization", "objective")
+    repeats = _field(document, "benchmark", "repeats")
+    if repeats == AUTO and isinstance(objective, list | tuple):
+        yield Problem(
+            ("benchmark", "repeats"),
+            "must be a number where there are several objectives: no single one is the best, "
+            "so none is worth more launches than the others",
+            shown(repeats),
+        )
+
+
+def _field(document: Mapping[str, Any], section: str, name: str) -> object:
+    fields = document.get(section)
+    return fields.get(name) if isinstance(fields, Mapping) else None

@@ -1,8 +1,8 @@
-"""The `optimization.objective` of a task file: a name, or a metric with a direction."""
+"""The `optimization.objective` of a task file: a name, a metric with a direction, or several."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import Field, ValidationError, field_validator
@@ -67,3 +67,47 @@ def write_objective(objective: Objective) -> Any:
     if objective.name in NAMED_OBJECTIVES:
         return objective.name
     return {"metric": objective.metric, "direction": objective.direction.value}
+
+
+FEWEST_TOGETHER, MOST_TOGETHER = 2, 4
+"""How many objectives a list has."""
+
+
+def read_objectives(raw: object) -> tuple[Objective, ...]:
+    """The objectives of a task file: one, or a list of several that pull apart.
+
+    Raises:
+        InvalidSection: with all that is wrong with any of them.
+    """
+    if not isinstance(raw, list | tuple):
+        return (read_objective(raw),)
+    if not FEWEST_TOGETHER <= len(raw) <= MOST_TOGETHER:
+        message = (
+            f"must have {FEWEST_TOGETHER} to {MOST_TOGETHER} objectives; "
+            "a single one stands without brackets"
+        )
+        raise InvalidSection([Problem((), message, shown(raw))])
+    objectives: list[Objective] = []
+    problems: list[Problem] = []
+    for index, item in enumerate(raw):
+        try:
+            objectives.append(_read_another(item, objectives))
+        except InvalidSection as invalid:
+            problems += [problem.below(index) for problem in invalid.problems]
+    if problems:
+        raise InvalidSection(problems)
+    return tuple(objectives)
+
+
+def _read_another(item: object, others: Sequence[Objective]) -> Objective:
+    objective = read_objective(item)
+    if any(other.metric == objective.metric for other in others):
+        message = f"has the metric of another objective, {objective.metric}; keep one"
+        raise InvalidSection([Problem((), message, shown(item))])
+    return objective
+
+
+def write_objectives(objectives: tuple[Objective, ...]) -> Any:
+    """The objectives as `read_objectives` reads them; one alone without a list."""
+    written = [write_objective(objective) for objective in objectives]
+    return written[0] if len(written) == 1 else written

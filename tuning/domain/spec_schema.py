@@ -9,7 +9,7 @@ from tuning.domain.cluster_names import OLDER_RUNTIME_PATTERN
 from tuning.domain.metrics import LATENCY_FAMILIES, LATENCY_STATISTICS, METRICS
 from tuning.domain.objectives import NAMED_OBJECTIVES
 from tuning.domain.spec_errors import Section
-from tuning.domain.spec_objective import MetricObjective
+from tuning.domain.spec_objective import FEWEST_TOGETHER, MOST_TOGETHER, MetricObjective
 from tuning.domain.spec_parameters import ChoiceForm, FloatRangeForm, IntRangeForm
 from tuning.domain.spec_slo import (
     OLDER_FAMILY,
@@ -78,10 +78,25 @@ _PARAMETERS: Schema = {
     },
 }
 
+_ONE_OBJECTIVE: list[Schema] = [
+    {"type": "string", "enum": list(NAMED_OBJECTIVES)},
+    _inline(MetricObjective),
+]
+
 OBJECTIVE_SCHEMA: Schema = {
-    "anyOf": [{"type": "string", "enum": list(NAMED_OBJECTIVES)}, _inline(MetricObjective)]
+    "anyOf": [
+        *_ONE_OBJECTIVE,
+        {
+            "type": "array",
+            "items": {"anyOf": _ONE_OBJECTIVE},
+            "minItems": FEWEST_TOGETHER,
+            "maxItems": MOST_TOGETHER,
+            "uniqueItems": True,
+            "description": "Objectives that pull apart: a Pareto front is looked for.",
+        },
+    ]
 }
-"""Both forms of `optimization.objective`."""
+"""All forms of `optimization.objective`."""
 
 
 def completed(schema: Schema) -> Schema:

@@ -24,8 +24,9 @@ from pydantic import (
 from tuning.domain.cluster_names import claim_folder, object_name_fault
 from tuning.domain.objectives import NAMED_OBJECTIVES, Objective
 from tuning.domain.spec_errors import InvalidSection, Problem, Section, shown
-from tuning.domain.spec_objective import read_objective, write_objective
+from tuning.domain.spec_objective import read_objectives, write_objectives
 from tuning.domain.spec_parameters import Integer, Number
+from tuning.domain.spec_repeats import AUTO, Repeats, Rounds
 from tuning.domain.spec_schema import OBJECTIVE_SCHEMA
 from tuning.domain.traffic import scenario_fault
 
@@ -158,14 +159,19 @@ class OptimizationSpec(Section):
         "`bayesian` chooses each from what has been measured so far.",
     )
     objective: Annotated[
-        Objective,
-        PlainValidator(read_objective),
-        PlainSerializer(write_objective),
+        tuple[Objective, ...],
+        PlainValidator(read_objectives),
+        PlainSerializer(write_objectives),
         WithJsonSchema(OBJECTIVE_SCHEMA),
     ] = Field(
-        default=NAMED_OBJECTIVES["minimize_latency"],
-        description="What makes a configuration better: a name, or a metric with a direction.",
-        examples=["maximize_throughput", {"metric": "ttft_p99_s", "direction": "minimize"}],
+        default=(NAMED_OBJECTIVES["minimize_latency"],),
+        description="What makes a configuration better: a name, a metric with a direction, or a "
+        "list of 2 to 4 of them, for which a Pareto front is looked for.",
+        examples=[
+            "maximize_throughput",
+            {"metric": "ttft_p99_s", "direction": "minimize"},
+            ["maximize_throughput", "minimize_ttft"],
+        ],
     )
     max_iterations: Count | None = Field(
         default=None,
@@ -189,6 +195,11 @@ class OptimizationSpec(Section):
     baseline: StrictBool = Field(
         default=True,
         description="Measure the engine with none of the tuned flags first, for comparison.",
+    )
+    verification: Rounds = Field(
+        default=3,
+        description="At the end the winner and the baseline are launched and measured again in "
+        "turn, so many times each; 0 leaves that out. Without a baseline it is the runner-up.",
     )
 
     @field_validator("max_iterations")
@@ -245,14 +256,21 @@ class BenchmarkSpec(Section):
     warmup: Annotated[int, Strict(), Field(ge=0, le=1_000_000)] = Field(
         default=4, description="Requests sent before measuring, and not counted."
     )
-    repeats: Annotated[int, Strict(), Field(ge=1, le=1_000)] = Field(
-        default=1, description="How often each load point is measured; the median counts."
+    repeats: Repeats = Field(
+        default=1,
+        description="How often each load point is measured; the median counts. `auto` measures "
+        "once, and launches those again that may still be the best once all were tried.",
     )
     additional_params: dict[str, Any] = Field(
         default_factory=dict,
         description="Fields added to each request, with their JSON types kept.",
         examples=[{"temperature": 0.0, "ignore_eos": True}],
     )
+
+    @property
+    def repeats_per_launch(self) -> int:
+        """How often a load point is measured while its engine is up."""
+        return 1 if self.repeats == AUTO else self.repeats
 
     @field_validator("task", mode="before")
     @classmethod

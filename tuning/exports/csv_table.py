@@ -46,10 +46,14 @@ def _of_experiment(experiment: Experiment, *, is_best: bool) -> dict[str, Any]:
         "experiment": experiment.number,
         "status": experiment.status,
         "failure_kind": experiment.failure_kind,
+        "purpose": experiment.purpose,
+        "original": experiment.original and experiment.original.number,
+        "round": experiment.round,
         "is_baseline": experiment.is_baseline,
         "is_best": is_best,
         "objective_value": experiment.objective_value,
         "score": experiment.score,
+        "experiment_failed_requests": experiment.num_failed_requests,
     }
 
 

@@ -9,7 +9,7 @@ from tuning.exports.export import Export, filename
 from tuning.exports.winner import NoWinner, Winner, read_winner
 from tuning.exports.winner_files import snippets
 from tuning.models import Experiment, Task
-from tuning.reports import HEADLINE_METRICS, TaskReport, task_report
+from tuning.reports import TaskReport, headline_names, task_report
 
 
 def results_as_html(task: Task) -> Export:
@@ -20,8 +20,9 @@ def results_as_html(task: Task) -> Export:
         "report": report,
         "spec": report.spec,
         "made_at": timezone.now(),
-        "metrics": list(dict.fromkeys((report.spec.objective.metric, *HEADLINE_METRICS))),
+        "metrics": headline_names(*report.spec.objectives),
         "winner": winner,
+        "values": _values(report, winner) if winner else [],
         "snippets": list(snippets(winner)) if winner else [],
         "environment": _environment(report, winner),
     }
@@ -34,6 +35,11 @@ def _winner(task: Task) -> Winner | None:
         return read_winner(task)
     except NoWinner:
         return None
+
+
+def _values(report: TaskReport, winner: Winner) -> list[tuple[str, float | None]]:
+    metrics = [objective.metric for objective in report.spec.objectives]
+    return [(metric, winner.experiment.value_of(metric)) for metric in metrics]
 
 
 def _environment(report: TaskReport, winner: Winner | None) -> dict[str, object]:

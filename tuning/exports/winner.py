@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,9 +13,11 @@ from controllers.engines.base import Engine
 from controllers.engines.catalogue import engine
 from tuning.domain.names import FlagValue
 from tuning.domain.spec import TaskSpec
+from tuning.domain.verdict import GainVerdict
 from tuning.formatting import metric, metric_label
 from tuning.models import Experiment, Task
 from tuning.progress import read_progress
+from tuning.verdicts import about
 
 MODELS_IN_CONTAINER = PurePosixPath("/models")
 
@@ -46,8 +49,14 @@ class Winner:
     spec: TaskSpec
     experiment: Experiment
     gain: float | None
+    verdicts: Sequence[GainVerdict]
     engine: Engine
     model: ServedModel
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the verdicts say more of the gain than the search did."""
+        return any(one.is_verified for one in about(self.experiment, self.verdicts))
 
     @property
     def parameters(self) -> dict[str, FlagValue]:
@@ -89,6 +98,7 @@ def read_winner(task: Task) -> Winner:
         spec=spec,
         experiment=Experiment.objects.defer("log_tail").get(pk=progress.best.pk),
         gain=progress.gain_over_baseline,
+        verdicts=progress.verdicts,
         # What has been measured may be written down, whatever flags a new task is refused by now.
         engine=engine(spec.base_runtime, settings.AUTOTUNER_LLAMA_SERVER, checks_flags=False),
         model=served_model(spec, settings.AUTOTUNER_MODEL_PATH),

@@ -9,25 +9,32 @@ from django.conf import settings
 from django.contrib.auth.models import AbstractUser, AnonymousUser
 from django.db import models
 from django.db.models import Case, Count, DurationField, F, OuterRef, Q, Subquery, Value, When
-from django.db.models.functions import Coalesce, Now
+from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce, Now
 from django.utils import timezone
 
 from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
 from tuning.domain.metrics import Direction
 from tuning.domain.objectives import NAMED_OBJECTIVES
 from tuning.domain.spec import TaskSpec, parse_task
+from tuning.domain.verdict import Reference
 from tuning.models.choices import choices_of, ended_exactly_when, is_one_of
 
 TERMINAL_TASK_STATUSES = [status.value for status in TaskStatus if status.is_terminal]
 
-_MINIMIZES = Q(spec__optimization__objective__direction=Direction.MINIMIZE.value) | Q(
-    spec__optimization__objective__in=[
-        name
-        for name, objective in NAMED_OBJECTIVES.items()
-        if objective.direction is Direction.MINIMIZE
-    ]
+_MINIMIZING_NAMES = [
+    name
+    for name, objective in NAMED_OBJECTIVES.items()
+    if objective.direction is Direction.MINIMIZE
+]
+_MINIMIZES = (
+    Q(spec__optimization__objective__direction=Direction.MINIMIZE.value)
+    | Q(spec__optimization__objective__in=_MINIMIZING_NAMES)
+    | Q(spec__optimization__objective__0__direction=Direction.MINIMIZE.value)
+    | Q(spec__optimization__objective__0__in=_MINIMIZING_NAMES)
 )
-"""The objective as `write_objective` stores it: by name, or with its direction."""
+"""The first objective as `write_objectives` stores it: by name, or with its direction; alone, or
+in a list."""
 
 
 class TaskQuerySet(models.QuerySet["Task"]):
@@ -77,22 +84,31 @@ class TaskQuerySet(models.QuerySet["Task"]):
         return dict(counted)
 
     def with_best(self) -> TaskQuerySet:
-        """Adds `best_id`: the best experiment; of a task that has not ended the best so far."""
+        """Adds `best_id`: the best experiment; of a task that has not ended the best so far.
+
+        Where a score alone does not tell, the orchestrator has chosen it already.
+        """
         successes = (
             apps.get_model("tuning", "Experiment")
-            .objects.filter(task=OuterRef("pk"), status=ExperimentStatus.SUCCESS.value)
+            .objects.filter(
+                task=OuterRef("pk"),
+                status=ExperimentStatus.SUCCESS.value,
+                original__isnull=True,
+            )
             .values("pk")
         )
+        is_chosen = Q(finished_at__isnull=False) | Q(best_experiment__isnull=False)
         return self.annotate(
             best_id=Case(
-                When(finished_at__isnull=False, then=F("best_experiment_id")),
+                When(is_chosen, then=F("best_experiment_id")),
                 When(_MINIMIZES, then=Subquery(successes.order_by("score", "number")[:1])),
                 default=Subquery(successes.order_by("-score", "number")[:1]),
             )
         )
 
     def with_gain(self) -> TaskQuerySet:
-        """Adds `gain` of the best over the baseline, to sort by; `objectives.gain` defines it."""
+        """Adds `gain` of the best over the baseline, to sort by: as it was verified, or else as
+        `objectives.gain` defines it."""
         experiments = apps.get_model("tuning", "Experiment").objects.values("objective_value")
         ratio = F("best_value") / F("baseline_value")
         return (
@@ -103,6 +119,10 @@ class TaskQuerySet(models.QuerySet["Task"]):
             )
             .annotate(
                 gain=Case(
+                    When(
+                        verdicts__0__against=Reference.BASELINE.value,
+                        then=Cast(KT("verdicts__0__gain"), models.FloatField()),
+                    ),
                     When(baseline_value=0, then=None),
                     When(_MINIMIZES, then=Value(1.0) - ratio),
                     default=ratio - Value(1.0),
@@ -138,6 +158,11 @@ class Task(models.Model):
         # It may only go together with its task: a completed task has a best experiment.
         on_delete=models.RESTRICT,
         related_name="+",
+    )
+    verdicts: models.JSONField[Any, list[dict[str, Any]]] = models.JSONField(
+        default=list,
+        blank=True,
+        help_text="What verification says of the winner, for each objective.",
     )
     planned_experiments = models.PositiveIntegerField(
         null=True,

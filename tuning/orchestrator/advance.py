@@ -6,7 +6,7 @@ between two calls.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from django.utils import timezone
 from tuning.domain.failures import FailureKind
 from tuning.domain.lifecycle import (
     ExperimentEvent,
+    ExperimentPurpose,
     ExperimentStatus,
     TaskEvent,
     TaskStatus,
@@ -23,13 +24,21 @@ from tuning.domain.lifecycle import (
     target_of,
 )
 from tuning.domain.names import FlagValue
-from tuning.domain.objectives import Evaluation, best_of
-from tuning.domain.search import build_strategy
-from tuning.domain.search.base import Trial, limited_values
 from tuning.domain.space import SpaceError, configuration_hash
 from tuning.domain.spec import TaskSpec
+from tuning.domain.verdict import Finding, GainVerdict
 from tuning.models import Experiment, Task
 from tuning.models.experiment import BASELINE_NUMBER, FULL_FIDELITY
+from tuning.orchestrator.choosing import best_experiment
+from tuning.orchestrator.gpus import live_hosts
+from tuning.orchestrator.launching_again import (
+    Relaunch,
+    next_relaunches,
+    unverified,
+    verdicts_of,
+)
+from tuning.orchestrator.lease import host_of
+from tuning.orchestrator.trials import proposals
 
 HOPELESS_KINDS = frozenset(
     {
@@ -119,27 +128,6 @@ def _running_tasks() -> int:
     return sum(task.state is TaskStatus.RUNNING for task in tasks.select_for_update())
 
 
-def best_experiment(spec: TaskSpec, experiments: list[Experiment]) -> Experiment | None:
-    """The best of the experiments that succeeded; the earlier one when two are equal."""
-    by_id = {experiment.pk: experiment for experiment in experiments}
-    best = best_of(
-        (
-            (experiment.pk, _evaluation(experiment))
-            for experiment in sorted(experiments, key=lambda one: one.number)
-        ),
-        spec.objective,
-    )
-    return None if best is None else by_id[best]
-
-
-def _evaluation(experiment: Experiment) -> Evaluation | None:
-    if experiment.state is not ExperimentStatus.SUCCESS:
-        return None
-    return Evaluation(
-        value=experiment.objective_value, score=experiment.score, feasible=True, verdicts=()
-    )
-
-
 def _move(task: Task, event: TaskEvent, **fields: Any) -> None:
     """Move a task that this transaction holds."""
     task.status = next_status(task.state, event).value
@@ -165,8 +153,12 @@ class _TaskStep:
         why_no_more = self._queue_more() if self._task.state is TaskStatus.RUNNING else None
         if self._task.state is TaskStatus.PAUSED:
             return Step(ready=(), finished=False)
+        if not self._is_busy():
+            self._launch_again(why_no_more)
         pending = self._with_status(ExperimentStatus.PENDING)
         if pending or self._running():
+            self._remember_the_best()
+            self._let_go_of_dead_hosts(pending)
             return Step(
                 ready=tuple(one.pk for one in pending if one.waiting_since is None),
                 finished=False,
@@ -180,25 +172,32 @@ class _TaskStep:
         self._drop_pending()
         if self._running():
             return Step(ready=(), finished=False)
-        best = best_experiment(self._spec, self._experiments)
+        reason = "the task was cancelled before its end"
         _move(
             self._task,
             TaskEvent.CANCELLED,
             finished_at=timezone.now(),
-            best_experiment=best,
+            best_experiment=best_experiment(self._spec, self._experiments),
+            verdicts=_stored(unverified(self._spec, self._experiments, reason)),
             status_reason=self._task.cancel_reason,
         )
         return Step(ready=(), finished=True)
 
     def _finish(self, reason: str | None = None) -> Step:
         best = best_experiment(self._spec, self._experiments)
+        reason = reason or self._task.status_reason
         if best is not None:
+            verdicts = verdicts_of(self._spec, self._experiments)
+            better = self._better_reference(verdicts)
+            if better is not None:
+                reason = f"{_beaten(best, better)} {reason}".rstrip()
             _move(
                 self._task,
                 TaskEvent.FINISHED,
                 finished_at=timezone.now(),
-                best_experiment=best,
-                status_reason=reason or "",
+                best_experiment=better or best,
+                verdicts=_stored(verdicts),
+                status_reason=reason,
             )
         else:
             _move(
@@ -209,6 +208,19 @@ class _TaskStep:
                 status_reason=reason or self._why_nothing_won(),
             )
         return Step(ready=(), finished=True)
+
+    def _better_reference(self, verdicts: Sequence[GainVerdict]) -> Experiment | None:
+        """What the winner was compared with, if that has turned out to be the better one."""
+        if len(verdicts) != 1 or verdicts[0].finding is not Finding.WORSE:
+            return None
+        return next(
+            (
+                one
+                for one in self._with_status(ExperimentStatus.SUCCESS)
+                if one.number == verdicts[0].against_number
+            ),
+            None,
+        )
 
     def _why_nothing_won(self) -> str:
         if not self._experiments:
@@ -234,8 +246,11 @@ class _TaskStep:
 
     def _queue_more(self) -> str | None:
         """Insert what may run next. Returns why the search can't go on, if it can't."""
-        parallel = self._spec.optimization.max_parallel or self._room_for(self._spec)
-        free = parallel - len(self._running()) - len(self._with_status(ExperimentStatus.PENDING))
+        if not all(one.is_first_launch for one in self._experiments):
+            return None
+        free = (
+            self._parallel - len(self._running()) - len(self._with_status(ExperimentStatus.PENDING))
+        )
         if free > 0 and self._wants_baseline():
             self._insert(BASELINE_NUMBER, self._spec.space().baseline())
             free -= 1
@@ -243,14 +258,48 @@ class _TaskStep:
         wanted = free if limit is None else min(free, limit - self._tried())
         if wanted <= 0:
             return None
-        history = [self._trial(experiment) for experiment in self._experiments]
         try:
-            proposals = build_strategy(self._spec).ask(history, wanted)
+            found = proposals(self._spec, self._experiments, wanted)
         except SpaceError as error:
             return str(error)
-        for proposal in proposals:
+        for proposal in found:
             self._insert(self._next_number(), proposal.parameters)
         return None
+
+    def _launch_again(self, why_no_more: str | None) -> None:
+        """Insert what is launched again once the search is over."""
+        relaunches = next_relaunches(self._spec, self._experiments, self._parallel)
+        if relaunches and why_no_more:
+            # The strategy is not asked again.
+            self._task.status_reason = why_no_more
+            self._task.save(update_fields=["status_reason"])
+        for relaunch in relaunches:
+            self._insert_again(relaunch)
+
+    def _remember_the_best(self) -> None:
+        """Where no ORDER BY on the scores can tell which it is."""
+        is_plain = len(self._spec.objectives) == 1 and all(
+            one.is_first_launch for one in self._experiments
+        )
+        if is_plain:
+            return
+        best = best_experiment(self._spec, self._experiments)
+        if best is not None and self._task.best_experiment_id != best.pk:
+            self._task.best_experiment = best
+            self._task.save(update_fields=["best_experiment"])
+
+    def _let_go_of_dead_hosts(self, pending: Sequence[Experiment]) -> None:
+        """Other hardware is better than to wait for a host that may never come back."""
+        bound = [one for one in pending if one.only_on]
+        if not bound:
+            return
+        hosts = {host_of(self._task.driver)} if self._task.driver else live_hosts()
+        lost = [one.pk for one in bound if one.only_on not in hosts]
+        self._task.experiments.filter(pk__in=lost).update(only_on="")
+
+    @property
+    def _parallel(self) -> int:
+        return self._spec.optimization.max_parallel or self._room_for(self._spec)
 
     def _wants_baseline(self) -> bool:
         return self._spec.optimization.baseline and not any(
@@ -264,13 +313,33 @@ class _TaskStep:
         return 1 + max((one.number for one in self._experiments), default=BASELINE_NUMBER)
 
     def _insert(self, number: int, parameters: Mapping[str, FlagValue]) -> None:
+        purpose = (
+            ExperimentPurpose.BASELINE if number == BASELINE_NUMBER else ExperimentPurpose.SEARCH
+        )
         self._experiments.append(
             Experiment.objects.create(
                 task=self._task,
                 number=number,
+                purpose=purpose.value,
                 parameters=dict(parameters),
                 configuration_hash=configuration_hash(parameters),
                 fidelity=FULL_FIDELITY,
+            )
+        )
+
+    def _insert_again(self, relaunch: Relaunch) -> None:
+        original = relaunch.original
+        self._experiments.append(
+            Experiment.objects.create(
+                task=self._task,
+                number=self._next_number(),
+                purpose=relaunch.purpose.value,
+                original=original,
+                round=relaunch.round,
+                only_on=relaunch.only_on,
+                parameters=original.parameters,
+                configuration_hash=original.configuration_hash,
+                fidelity=original.fidelity,
             )
         )
 
@@ -288,13 +357,17 @@ class _TaskStep:
     def _running(self) -> list[Experiment]:
         return [experiment for experiment in self._experiments if experiment.state.is_running]
 
-    def _trial(self, experiment: Experiment) -> Trial:
-        failure = experiment.failure
-        return Trial(
-            parameters=experiment.parameters,
-            status=experiment.state,
-            score=experiment.score if experiment.state is ExperimentStatus.SUCCESS else None,
-            failure_kind=failure.kind if failure else None,
-            measured=experiment.score,
-            limited=limited_values(self._spec.slos, experiment.slo_verdicts),
-        )
+    def _is_busy(self) -> bool:
+        return bool(self._running() or self._with_status(ExperimentStatus.PENDING))
+
+
+def _beaten(winner: Experiment, better: Experiment) -> str:
+    name = "the baseline" if better.is_baseline else f"experiment {better.number}"
+    return (
+        f"Experiment {winner.number} looked best in the search, but is worse than {name} when both "
+        "are measured again."
+    )
+
+
+def _stored(verdicts: Sequence[GainVerdict]) -> list[dict[str, Any]]:
+    return [verdict.as_document() for verdict in verdicts]

@@ -18,7 +18,7 @@ from tuning.domain.lifecycle import (
     sources_of,
     target_of,
 )
-from tuning.domain.planning import plan
+from tuning.domain.planning import plan, verifying_launches
 from tuning.domain.space import SpaceError
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, Lease, Task
@@ -90,9 +90,10 @@ def _described_by(spec: TaskSpec) -> dict[str, Any]:
 
 
 def _planned_experiments(spec: TaskSpec) -> int | None:
-    """With the baseline; None if nobody can say."""
+    """With the baseline, and what verification launches again; None if nobody can say."""
     try:
-        return len(plan(spec).configurations)
+        configurations = len(plan(spec).configurations)
+        return configurations + verifying_launches(spec, configurations)
     except SpaceError:
         return None
 
@@ -139,6 +140,7 @@ def resume(task_id: int, *, driver: str = "") -> Task:
         task.cancel_reason = ""
         task.finished_at = None
         task.best_experiment = None
+        task.verdicts = []
         task.status_reason = ""
         task.save()
         _reopen_experiments(task)

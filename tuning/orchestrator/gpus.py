@@ -66,7 +66,7 @@ def claim_with_gpus(experiment_id: int, ports: Ports) -> HeldLease | None:
     One that takes more cards than any host has is claimed without any, so that it can fail.
     """
     experiment = Experiment.objects.select_related("task").filter(pk=experiment_id).first()
-    if experiment is None:
+    if experiment is None or experiment.only_on not in ("", host_of(ports.owner)):
         return None
     spec = experiment.task.parsed_spec()
     if spec.deployment_mode is DeploymentMode.OME:
@@ -130,6 +130,11 @@ def gpus_of_workers() -> dict[str, int]:
     """Cards of each host that has a live worker."""
     by_host = _live_workers().values_list("host").annotate(Max("gpus"))
     return dict(by_host.order_by("host"))
+
+
+def live_hosts() -> set[str]:
+    """Those that have a live worker."""
+    return set(_live_workers().values_list("host", flat=True))
 
 
 def sizes_on_workers() -> dict[str, list[float]]:
@@ -280,6 +285,7 @@ def _line(cards: HostCards) -> list[_Waiting]:
     waiting = Experiment.objects.filter(
         status=ExperimentStatus.PENDING.value,
         waiting_since__isnull=False,
+        only_on__in=["", cards.host],
         gpus_needed__lte=len(cards.present),
         task__status=TaskStatus.RUNNING.value,
         task__cancel_requested_at__isnull=True,

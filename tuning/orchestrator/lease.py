@@ -161,7 +161,7 @@ def claim(
     take_gpus: Callable[[Lease], tuple[int, ...]] = _no_gpus,
     gpus_needed: int = 0,
 ) -> HeldLease | None:
-    """Take a pending experiment for this worker, or None when another was first.
+    """Take a pending experiment for this worker, or None when another was first or has to.
 
     `take_gpus` is called within the transaction: what it raises undoes the claim. Measurements of
     an earlier attempt go: they were taken against another launch.
@@ -170,6 +170,7 @@ def claim(
     with transaction.atomic():
         claimed = Experiment.objects.filter(
             pk=experiment_id,
+            only_on__in=["", host_of(owner)],
             status__in=legal_statuses(ExperimentEvent.CLAIMED),
             task__status=TaskStatus.RUNNING.value,
             task__cancel_requested_at__isnull=True,
@@ -177,6 +178,7 @@ def claim(
             status=target_of(ExperimentEvent.CLAIMED),
             attempt=F("attempt") + 1,
             started_at=now,
+            host=host_of(owner),
             gpus_needed=gpus_needed,
             waiting_since=None,
         )

@@ -35,7 +35,7 @@ def benchmark_plan(spec: TaskSpec, tokenizer: str) -> BenchmarkPlan:
         task=benchmark.task,
         scenarios=tuple(benchmark.traffic_scenarios),
         concurrencies=tuple(benchmark.num_concurrency),
-        repeats=benchmark.repeats,
+        repeats=benchmark.repeats_per_launch,
         warmup_requests=benchmark.warmup,
         max_time_per_point_min=benchmark.max_time_per_iteration,
         max_requests_per_point=benchmark.max_requests_per_iteration,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +28,9 @@ from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.lifecycle import ExperimentEvent, ExperimentStatus, after_failure
 from tuning.domain.metrics import with_gpu_metrics
 from tuning.domain.names import LogSource
-from tuning.domain.objectives import evaluate
 from tuning.models import Measurement
 from tuning.orchestrator.gpus import await_empty, claim_with_gpus, no_such_cards
+from tuning.orchestrator.judging import judge_experiment
 from tuning.orchestrator.lease import Heartbeat, HeldLease, LeaseLost
 from tuning.orchestrator.plan import benchmark_plan, deployment_request
 from tuning.orchestrator.ports import Ports, TokenizerUnavailable
@@ -218,21 +218,10 @@ class ExperimentRun:
 
     def _judge(self) -> Outcome:
         points = [measurement.as_point() for measurement in self._experiment.measurements.all()]
-        evaluation = evaluate(points, self._spec.objective, self._spec.slos)
-        verdicts = {
-            "objective_value": evaluation.value,
-            "score": evaluation.score,
-            "slo_verdicts": [asdict(verdict) for verdict in evaluation.verdicts],
-        }
-        if evaluation.value is None or evaluation.score is None:
-            message = f"No load point has the objective's metric {self._spec.objective.metric}."
-            return self._failed(Failure(FailureKind.BENCHMARK_FAILED, message))
-        if not evaluation.feasible:
-            broken = "; ".join(
-                str(verdict) for verdict in evaluation.verdicts if verdict.breaks_hard_limit
-            )
-            return self._failed(Failure(FailureKind.SLO_VIOLATED, broken), **verdicts)
-        return Outcome(ExperimentEvent.MEASURED, verdicts)
+        judgement = judge_experiment(self._spec, points)
+        if judgement.failure is not None:
+            return self._failed(judgement.failure, **judgement.fields)
+        return Outcome(ExperimentEvent.MEASURED, dict(judgement.fields))
 
     # --- Looking ---
 
@@ -370,7 +359,10 @@ class ExperimentRun:
     def _closing_line(self) -> str:
         experiment = self._experiment
         if experiment.state is ExperimentStatus.SUCCESS:
-            return f"{self._spec.objective.metric} = {experiment.objective_value:.4g}"
+            values = (
+                f"{name} = {value:.4g}" for name, value in experiment.objective_values.items()
+            )
+            return ", ".join(values)
         if experiment.state is ExperimentStatus.PENDING:
             return "goes back into the queue for another attempt"
         return f"ended as {experiment.status}"

@@ -15,6 +15,8 @@ from django.utils.timesince import timesince
 
 from tuning import formatting
 from tuning.domain.names import FlagValue
+from tuning.domain.verdict import Finding, GainVerdict
+from tuning.models import Experiment
 
 register = template.Library()
 
@@ -53,6 +55,56 @@ def significant(value: float | None) -> str:
 def gain(value: float | None) -> str:
     """A ratio as a signed percentage, `+25 %`."""
     return NOTHING if value is None else f"{value * 100:+.0f} %"
+
+
+@register.filter
+def verdict(found: GainVerdict) -> str:
+    return formatting.verdict(found)
+
+
+@register.filter
+def verdict_sentence(found: GainVerdict) -> str:
+    return formatting.verdict_sentence(found)
+
+
+@register.filter
+def brief_verdict(found: GainVerdict) -> SafeString:
+    """Coloured, and in full on hovering."""
+    return format_html(
+        '<span class="{}" title="{}">{}</span>',
+        verdict_tone(found),
+        formatting.verdict_sentence(found),
+        formatting.brief_verdict(found),
+    )
+
+
+@register.filter
+def verdict_tone(found: GainVerdict) -> str:
+    """The class of its colour. A gain that nothing supports yet has the colour of its sign."""
+    match found.finding:
+        case Finding.BETTER:
+            return "good"
+        case Finding.WORSE:
+            return "bad"
+        case Finding.UNSTABLE:
+            return "warn"
+        case Finding.NOT_VERIFIED if found.gain:
+            return "good" if found.gain > 0 else "bad"
+        case _:
+            return "muted"
+
+
+@register.filter
+def failed_requests(experiment: Experiment) -> SafeString | str:
+    """The mark beside a value that was measured while requests failed; else nothing."""
+    text = formatting.failed_requests(experiment.num_failed_requests, experiment.num_requests)
+    if not text:
+        return ""
+    return format_html(
+        '<span class="warn nowrap" title="{}"><span aria-hidden="true">⚠ </span>{} failed</span>',
+        text,
+        f"{experiment.num_failed_requests:,}",
+    )
 
 
 @register.filter

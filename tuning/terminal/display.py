@@ -142,7 +142,7 @@ class LiveDisplay:
             return "starting"
         running = progress.running
         phase, since = self._phases.get(running.pk, ("starting", now))
-        name = "baseline" if running.is_baseline else f"experiment {running.number}"
+        name = running.title.lower()
         return (
             f"{name} ({formatted.flags(running.parameters)}): {phase}, "
             f"{formatted.duration(now - since)}"
@@ -154,6 +154,8 @@ class LiveDisplay:
         name = "the baseline" if progress.best.is_baseline else f"experiment {progress.best.number}"
         value = formatted.metric(self._spec.objective.metric, progress.best.objective_value)
         gain = formatted.gain(progress.gain_over_baseline)
+        failed = progress.best.num_failed_requests
+        value += f" ({failed:,} failed requests)" if failed else ""
         return f"best so far: {name}, {value}" + (
             f", {gain}" if gain and not progress.best.is_baseline else ""
         )

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from controllers.base import Controller, DeploymentIdentity
 from tuning import formatting as formatted
-from tuning.domain.planning import plan
+from tuning.domain.planning import plan, verifying_launches
 from tuning.domain.spec import TaskSpec
 from tuning.estimates import Capacity, estimated_experiment_s, estimated_total_s
 from tuning.orchestrator.lease import this_process
@@ -22,6 +22,7 @@ def plan_document(spec: TaskSpec, controller: Controller, instance: str) -> dict
     experiment_s, basis = estimated_experiment_s(spec)
     at_once = Capacity().runs_at_once(spec, driver=this_process())
     first = 0 if spec.optimization.baseline else 1
+    verifying = verifying_launches(spec, len(planned.configurations))
     return {
         "task_name": spec.task_name,
         "experiments": [
@@ -38,10 +39,13 @@ def plan_document(spec: TaskSpec, controller: Controller, instance: str) -> dict
             }
             for number, parameters in enumerate(planned.configurations, start=first)
         ],
+        "verifying_launches": verifying,
         "is_complete": planned.is_complete,
         "estimated_experiment_s": round(experiment_s, 1),
         "estimated_total_s": round(
-            estimated_total_s(len(planned.configurations), experiment_s, at_once), 1
+            estimated_total_s(len(planned.configurations), experiment_s, at_once)
+            + verifying * experiment_s,
+            1,
         ),
         "estimate_basis": basis,
     }
@@ -59,9 +63,11 @@ def print_plan(console: Console, document: dict[str, object]) -> None:
     total, one = document["estimated_total_s"], document["estimated_experiment_s"]
     assert isinstance(total, float)
     assert isinstance(one, float)
+    verifying = document["verifying_launches"]
+    again = f" and {verifying} launches to verify the winner" if verifying else ""
     print_plain(
         console,
-        f"{len(experiments)} experiments, about {formatted.duration(total)} in all "
+        f"{len(experiments)} experiments{again}, about {formatted.duration(total)} in all "
         f"({formatted.duration(one)} each, {document['estimate_basis']}). "
         "Nothing was launched or stored.",
     )

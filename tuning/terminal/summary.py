@@ -11,10 +11,12 @@ from rich.text import Text
 
 from tuning import formatting as formatted
 from tuning.domain.lifecycle import ExperimentStatus
-from tuning.domain.metrics import METRICS
+from tuning.domain.metrics import METRICS, Direction
+from tuning.domain.objectives import Objective
 from tuning.models import Experiment
 from tuning.reports import ExperimentRow, TaskReport
 from tuning.terminal.console import print_plain
+from tuning.verdicts import about
 
 HEADINGS = {
     "output_throughput_tokens_per_s": "output tokens/s",
@@ -22,6 +24,9 @@ HEADINGS = {
     "tpot_p50_s": "TPOT p50",
     "e2e_latency_p99_s": "E2E p99",
 }
+FAILED_MARK = "⚠"
+"""Beside the value of an experiment in which requests failed."""
+
 STATUS_STYLES = {
     ExperimentStatus.SUCCESS: "green",
     ExperimentStatus.FAILED: "red",
@@ -34,21 +39,23 @@ def print_summary(console: Console, report: TaskReport) -> None:
     console.print(_table(report))
     for row in report.rows:
         _print_failure(console, row.experiment)
+        _print_failed_requests(console, row.experiment)
+    _print_front(console, report)
     _print_winner(console, report)
     print_plain(console, f"Log: {report.log_file}")
 
 
 def _table(report: TaskReport) -> Table:
-    objective = report.spec.objective
+    objectives = {one.metric: one for one in report.spec.objectives}
     table = Table(title=f"Task {report.task.pk}: {report.task.name}", title_justify="left")
     table.add_column("#", justify="right")
     for flag in report.varying_flags:
         table.add_column(flag, justify="right")
-    columns = list(dict.fromkeys((objective.metric, *HEADINGS)))
+    columns = list(dict.fromkeys((*objectives, *HEADINGS)))
     for name in columns:
         heading = HEADINGS.get(name, name)
-        mark = " ▼" if objective.direction == "minimize" else " ▲"
-        table.add_column(heading + (mark if name == objective.metric else ""), justify="right")
+        mark = _mark(objectives[name]) if name in objectives else ""
+        table.add_column(heading + mark, justify="right")
     table.add_column("time", justify="right")
     table.add_column("status")
     for row in report.rows:
@@ -65,12 +72,25 @@ def _cells(report: TaskReport, row: ExperimentRow, columns: list[str]) -> Iterat
         value = experiment.parameters.get(flag)
         yield missing if value is None else formatted.flag_value(value)
     for name in columns:
-        yield _cell(name, row.metrics[name])
+        cell = _cell(name, row.metrics[name])
+        is_marked = experiment.num_failed_requests and name == report.spec.objective.metric
+        yield f"{cell} {FAILED_MARK}" if is_marked else cell
     yield formatted.duration(experiment.duration_s) if experiment.duration_s else "-"
     style = STATUS_STYLES.get(experiment.state, "")
     kind = f" ({experiment.failure_kind})" if experiment.failure_kind else ""
-    baseline = " (baseline)" if experiment.is_baseline else ""
-    yield Text(f"{experiment.status.lower()}{kind}{baseline}", style=style)
+    yield Text(f"{experiment.status.lower()}{kind}{_role(experiment)}", style=style)
+
+
+def _mark(objective: Objective) -> str:
+    return " ▼" if objective.direction is Direction.MINIMIZE else " ▲"
+
+
+def _role(experiment: Experiment) -> str:
+    if experiment.is_baseline:
+        return " (baseline)"
+    if experiment.original is None:
+        return ""
+    return f" ({experiment.purpose} of {experiment.original.number}, round {experiment.round})"
 
 
 def _cell(name: str, value: float | None) -> str:
@@ -92,12 +112,31 @@ def _print_failure(console: Console, experiment: Experiment) -> None:
     print_plain(console, f"  {failure.hint}")
 
 
+def _print_failed_requests(console: Console, experiment: Experiment) -> None:
+    failed = formatted.failed_requests(experiment.num_failed_requests, experiment.num_requests)
+    if failed:
+        print_plain(console, f"{FAILED_MARK} {experiment.title}: {failed}.")
+
+
+def _print_front(console: Console, report: TaskReport) -> None:
+    if not report.front:
+        return
+    console.print()
+    print_plain(console, "Pareto front, of which the knee is suggested:")
+    for member in report.front:
+        values = ", ".join(formatted.metric(name, value) for name, value in member.values.items())
+        knee = " (knee)" if member.is_knee else ""
+        print_plain(console, f"  {member.experiment.title}{knee}: {values}")
+
+
 def _print_winner(console: Console, report: TaskReport) -> None:
-    best, objective = report.best, report.spec.objective
+    best = report.best
     if best is None or best.objective_value is None:
         console.print(Text(f"No best configuration. {report.task.status_reason}", style="red"))
         return
-    value = formatted.metric(objective.metric, best.objective_value)
+    value = ", ".join(
+        formatted.metric(one.metric, best.value_of(one.metric)) for one in report.spec.objectives
+    )
     console.print()
     if best.is_baseline:
         console.print(Text(f"Best: the engine's own defaults, {value}.", style="bold green"))
@@ -109,6 +148,9 @@ def _print_winner(console: Console, report: TaskReport) -> None:
             )
         )
         _print_gain(console, report, best)
+    for verdict in report.verdicts:
+        about = f"{formatted.metric_label(verdict.metric)}: " if len(report.verdicts) > 1 else ""
+        print_plain(console, f"{about}{formatted.verdict_sentence(verdict)}")
     if report.task.status_reason:
         print_plain(console, report.task.status_reason)
     print_plain(console, "Start it with:")
@@ -123,4 +165,7 @@ def _print_gain(console: Console, report: TaskReport, best: Experiment) -> None:
     comparison = formatted.comparison(
         report.spec.objective, best.objective_value, baseline.objective_value
     )
-    print_plain(console, f"Gain: {formatted.gain(report.gain_over_baseline)}, {comparison}.")
+    if any(one.is_verified for one in about(best, report.verdicts)):
+        print_plain(console, f"In the search it was {comparison}.")
+    else:
+        print_plain(console, f"Gain: {formatted.gain(report.gain_over_baseline)}, {comparison}.")

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from tuning.domain.metrics import METRICS, latency_name
 from tuning.domain.names import FlagValue
-from tuning.domain.objectives import gain
+from tuning.domain.objectives import Objective, gain
 from tuning.domain.parameters import same_value
 from tuning.domain.spec import TaskSpec
 from tuning.formatting import comparison, duration, metric, metric_label, significant
@@ -132,6 +132,11 @@ class ExperimentPage:
         return self._by_number.get(self.experiment.number + 1)
 
     @property
+    def values(self) -> list[tuple[Objective, float | None]]:
+        """Of each objective of the task."""
+        return [(one, self.experiment.value_of(one.metric)) for one in self.spec.objectives]
+
+    @property
     def gain(self) -> float | None:
         if self.baseline is None or self.experiment.is_baseline:
             return None
@@ -175,7 +180,7 @@ class ExperimentPage:
     def expected_points(self) -> int:
         benchmark = self.spec.benchmark
         places = len(benchmark.traffic_scenarios) * len(benchmark.num_concurrency)
-        return places * benchmark.repeats
+        return places * benchmark.repeats_per_launch
 
     @property
     def measured_points(self) -> int:

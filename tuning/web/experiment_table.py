@@ -14,6 +14,7 @@ from django.db.models.fields.json import KeyTransform
 from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.metrics import METRICS, Direction
 from tuning.domain.names import FlagValue
+from tuning.domain.objectives import Objective
 from tuning.domain.slo import Slo
 from tuning.domain.spec import TaskSpec
 from tuning.formatting import metric_label
@@ -22,6 +23,7 @@ from tuning.progress import NOT_SHOWN
 from tuning.reports import HEADLINE_METRICS, headline_metrics
 
 PAGE_SIZE = 100
+OBJECTIVE_PREFIX = "objective."
 FLAG_PREFIX = "flag."
 """Before a flag's name in `?sort=`, so that no flag can be mistaken for a column of ours."""
 
@@ -44,11 +46,14 @@ class Column:
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment. `flags` and `metrics` are in the order of the columns."""
+    """One experiment. `flags`, `values` (of the objectives) and `metrics` are in the order of the
+    columns. `again` says of which one it is a further launch."""
 
     experiment: Experiment
     is_best: bool
+    again: str
     flags: tuple[FlagValue | None, ...]
+    values: tuple[tuple[str, float | None], ...]
     metrics: tuple[tuple[str, float | None], ...]
     broken: tuple[str, ...]
 
@@ -81,8 +86,11 @@ class ExperimentTable:
         self._counts = counts
         self._best = best
         self.flags = spec.space().tuned
-        self.shows_score = any(is_soft(slo) for slo in spec.slos)
-        self._sort_keys = _sort_keys(self.flags, with_score=self.shows_score)
+        self._objectives = {_objective_key(spec, one): one for one in spec.objectives}
+        self.shows_score = len(spec.objectives) == 1 and any(is_soft(slo) for slo in spec.slos)
+        self._sort_keys = _sort_keys(
+            self.flags, tuple(self._objectives), with_score=self.shows_score
+        )
         asked = query.get("sort", "")
         self.sort = asked if asked.removeprefix("-") in self._sort_keys else "number"
         self.status = query.get("status", "") if query.get("status") in counts else ""
@@ -123,17 +131,12 @@ class ExperimentTable:
 
     @property
     def columns(self) -> list[Column]:
-        objective = self._spec.objective
         score = Column("Score", "score", "The objective after the penalties of soft SLOs.")
         columns = [
             Column("#", "number", "Number of the experiment; 0 is the baseline."),
             Column("Status", "status", is_number=False),
             *(Column(flag, FLAG_PREFIX + flag) for flag in self.flags),
-            Column(
-                _heading(objective.metric),
-                "objective",
-                f"The objective: {objective.direction} {METRICS[objective.metric].description}.",
-            ),
+            *self._objective_columns(),
             *([score] if self.shows_score else []),
             *(Column(_heading(name), title=_described(name)) for name in self._headline_metrics()),
             Column("SLOs", is_number=False),
@@ -142,23 +145,34 @@ class ExperimentTable:
         ]
         return [self._with_sort(column) for column in columns]
 
+    def _objective_columns(self) -> Iterator[Column]:
+        the = "The objective" if len(self._spec.objectives) == 1 else "An objective"
+        for key, objective in self._objectives.items():
+            title = f"{the}: {objective.direction} {METRICS[objective.metric].description}."
+            yield Column(_heading(objective.metric), key, title)
+
     def _sorted(self) -> QuerySet[Experiment]:
         key = self._sort_keys[self.sort.removeprefix("-")]
         descending = self.sort.startswith("-")
         order = key.desc(nulls_last=True) if descending else key.asc(nulls_last=True)
         measurements = Prefetch("measurements", Measurement.objects.defer("raw"))
         found = self._task.experiments.defer(*NOT_SHOWN).prefetch_related(measurements)
+        found = found.annotate(original_number=F("original__number"))
         if self.status:
             found = found.filter(status=self.status)
         return found.order_by(order, "number")
 
     def _row(self, experiment: Experiment) -> Row:
         points = [measurement.as_point() for measurement in experiment.measurements.all()]
-        metrics = headline_metrics(points, self._spec.objective)
+        metrics = headline_metrics(points, *self._spec.objectives)
         return Row(
             experiment=experiment,
             is_best=self._best is not None and experiment.pk == self._best.pk,
+            again=_again(experiment),
             flags=tuple(experiment.parameters.get(flag) for flag in self.flags),
+            values=tuple(
+                (one.metric, experiment.value_of(one.metric)) for one in self._spec.objectives
+            ),
             metrics=tuple((name, metrics[name]) for name in self._headline_metrics()),
             broken=tuple(
                 metric_label(verdict["metric"])
@@ -168,13 +182,14 @@ class ExperimentTable:
         )
 
     def _headline_metrics(self) -> list[str]:
-        return [name for name in HEADLINE_METRICS if name != self._spec.objective.metric]
+        asked = {one.metric for one in self._spec.objectives}
+        return [name for name in HEADLINE_METRICS if name not in asked]
 
     def _with_sort(self, column: Column) -> Column:
         """The best first where there is a better; everything else from small to large."""
-        maximized = self._spec.objective.direction is Direction.MAXIMIZE
-        best_first = f"-{column.key}" if maximized else column.key
-        first = best_first if column.key in {"objective", "score"} else column.key
+        objective = self._objectives.get("objective" if column.key == "score" else column.key)
+        maximized = objective is not None and objective.direction is Direction.MAXIMIZE
+        first = f"-{column.key}" if maximized else column.key
         other = first.removeprefix("-") if first.startswith("-") else f"-{first}"
         direction = {column.key: "ascending", f"-{column.key}": "descending"}
         return Column(
@@ -192,12 +207,34 @@ def is_soft(slo: Slo) -> bool:
     return not slo.hard or slo.fail_ratio > 0
 
 
-def _sort_keys(flags: tuple[str, ...], *, with_score: bool) -> dict[str, F | Expression]:
+def _objective_key(spec: TaskSpec, objective: Objective) -> str:
+    """What `?sort=` calls it: the first one `objective`, the others by their metric, too."""
+    return "objective" if objective == spec.objective else OBJECTIVE_PREFIX + objective.metric
+
+
+def _again(experiment: Experiment) -> str:
+    """`verification of 2, round 1`; empty for a first launch."""
+    if experiment.is_first_launch:
+        return ""
+    # Type checkers don't know annotations as attributes.
+    return (
+        f"{experiment.purpose} of {vars(experiment)['original_number']}, round {experiment.round}"
+    )
+
+
+def _sort_keys(
+    flags: tuple[str, ...], objectives: tuple[str, ...], *, with_score: bool
+) -> dict[str, F | Expression]:
     """The headline metrics are not among them: they would need every measurement of the task."""
+    others = [key for key in objectives if key.startswith(OBJECTIVE_PREFIX)]
     return {
         "number": F("number"),
         "status": F("status"),
         "objective": F("objective_value"),
+        **{
+            key: KeyTransform(key.removeprefix(OBJECTIVE_PREFIX), "objective_values")
+            for key in others
+        },
         **({"score": F("score")} if with_score else {}),
         "duration": F("finished_at") - F("started_at"),
         **{FLAG_PREFIX + flag: KeyTransform(flag, "parameters") for flag in flags},

@@ -22,19 +22,21 @@ from tuning.domain.objectives import Objective
 from tuning.domain.parameters import Choices, Fixed, FloatRange, IntRange, Parameter
 from tuning.domain.slo import Slo
 from tuning.domain.spec import TaskSpec
+from tuning.domain.verdict import GainVerdict
 from tuning.estimates import Capacity
 from tuning.formatting import comparison, flag_value
+from tuning.fronts import FrontMember, read_front
 from tuning.models import Experiment, Measurement, Task
 from tuning.models.experiment import BASELINE_NUMBER, RUNNING_EXPERIMENT_STATUSES
 from tuning.progress import (
     NOT_SHOWN,
     best_so_far,
-    gain_over_baseline,
     seconds_in_phase,
     seconds_to_go,
     starts_of,
 )
 from tuning.reports import headline_metrics
+from tuning.verdicts import about, gain_over_baseline, verdicts_of
 from tuning.web.experiment_table import ExperimentTable
 
 RECENT_EXPERIMENTS = 200
@@ -110,13 +112,21 @@ class Progress:
 
 @dataclass(frozen=True)
 class BestSoFar:
-    """`flags` are the varying ones, `metrics` the headline metrics beside the objective."""
+    """`flags` are the varying ones, `values` those of the objectives by metric, `metrics` the
+    headline metrics beside them."""
 
     experiment: Experiment
     flags: Mapping[str, FlagValue | None]
+    values: Mapping[str, float | None]
     metrics: Mapping[str, float | None]
     gain: float | None
+    verdicts: Sequence[GainVerdict]
     compared: str
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether the verdicts say more of the gain than the search did."""
+        return any(one.is_verified for one in about(self.experiment, self.verdicts))
 
 
 @dataclass(frozen=True)
@@ -205,18 +215,35 @@ class TaskPage:
         points = [
             one.as_point() for one in Measurement.objects.defer("raw").filter(experiment=best)
         ]
-        metrics = headline_metrics(points, objective)
+        metrics = headline_metrics(points, *self.spec.objectives)
+        asked = {one.metric for one in self.spec.objectives}
         return BestSoFar(
             experiment=best,
             flags={flag: best.parameters.get(flag) for flag in self.spec.space().tuned},
-            metrics={name: metrics[name] for name in metrics if name != objective.metric},
-            gain=gain_over_baseline(self.spec, best, self._landmarks),
+            values={one.metric: best.value_of(one.metric) for one in self.spec.objectives},
+            metrics={name: value for name, value in metrics.items() if name not in asked},
+            gain=gain_over_baseline(self.task, objective, best, self.baseline),
+            verdicts=self.verdicts,
             compared=_compared(objective, best, self.baseline),
         )
 
     @property
     def baseline(self) -> Experiment | None:
         return next((one for one in self._landmarks if one.number == BASELINE_NUMBER), None)
+
+    @property
+    def verdicts(self) -> Sequence[GainVerdict]:
+        """Once something is known of the gain."""
+        return verdicts_of(self.task, self.spec.objectives, self._best_experiment, self.baseline)
+
+    @property
+    def gains(self) -> Sequence[GainVerdict]:
+        """Of the best of a task that has ended, for its head."""
+        return about(self._best_experiment, self.verdicts) if self.task.finished_at else []
+
+    @cached_property
+    def front(self) -> list[FrontMember]:
+        return read_front(self.task, self.spec)
 
     @cached_property
     def table(self) -> ExperimentTable:

@@ -125,6 +125,6 @@ def cut_notes(results: TaskResults) -> tuple[str, ...]:
     if not results.is_cut:
         return ()
     return (
-        f"{len(results.runs):,} of {results.total:,} experiments are drawn: the newest, the "
+        f"{len(results.launches):,} of {results.total:,} experiments are drawn: the newest, the "
         "baseline and the best.",
     )

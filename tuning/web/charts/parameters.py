@@ -128,7 +128,8 @@ def importance_chart(results: TaskResults) -> Chart:
         kind="importance",
         title="Parameter importance",
         reading=f"How much of the variance of {label} each flag explains by itself, corrected for "
-        "chance. What flags only do together is in no bar, so the bars need not add up to 100 %.",
+        "chance, with its 95 % confidence interval. A flag whose interval begins at 0 is called "
+        "flat. What flags only do together is in no bar, so the bars need not add up to 100 %.",
     )
     if not results.tuned:
         return replace(chart, nothing="No flag of this task varies.")
@@ -143,10 +144,17 @@ def importance_chart(results: TaskResults) -> Chart:
     known = [effect for effect in effects if effect.share is not None]
     return replace(
         chart,
-        summary="; ".join(f"{effect.flag} {_percent(effect.share)}" for effect in known) + ".",
+        summary="; ".join(f"{effect.flag} {_said(effect)}" for effect in known) + ".",
         data={
             "flags": [
-                {"flag": effect.flag, "share": effect.share, "groups": _groups(results, effect)}
+                {
+                    "flag": effect.flag,
+                    "share": effect.share,
+                    "low": effect.low,
+                    "high": effect.high,
+                    "flat": effect.is_flat,
+                    "groups": _groups(results, effect),
+                }
                 for effect in known
             ]
         },
@@ -168,8 +176,11 @@ def _importance_notes(measured: int, effects: Sequence[Effect]) -> list[str]:
         notes.append(
             f"Only {counted(measured, 'experiment')} measured: take this as a hint, no more."
         )
-    if all(effect.share == 0 for effect in effects):
+    flat = [effect.flag for effect in effects if effect.is_flat]
+    if flat and len(flat) == len(effects):
         notes.append("No flag makes a difference that chance could not make, too.")
+    elif flat:
+        notes.append(f"Flat, as far as can be told: {', '.join(flat)}.")
     return notes
 
 
@@ -191,6 +202,8 @@ def _importance_table(results: TaskResults, effects: Sequence[Effect], label: st
     columns = [
         Column("Flag", is_number=False),
         Column("Share of variance"),
+        Column("95 % interval"),
+        Column("Finding", is_number=False),
         Column("Experiments"),
         Column("Best values", is_number=False),
         Column(f"Mean {label} there"),
@@ -204,6 +217,8 @@ def _importance_row(results: TaskResults, effect: Effect) -> Row:
         (
             effect.flag,
             "unknown" if effect.share is None else _percent(effect.share),
+            "-" if effect.low is None else f"{_percent(effect.low)} to {_percent(effect.high)}",
+            _finding(effect),
             str(effect.count),
             "-" if best is None else group_label(best),
             metric(results.objective.metric, None if best is None else best.mean),
@@ -216,6 +231,16 @@ def _best_group(groups: Sequence[Group], direction: Direction) -> Group | None:
         return None
     pick = max if direction is Direction.MAXIMIZE else min
     return pick(groups, key=lambda group: group.mean)
+
+
+def _finding(effect: Effect) -> str:
+    if effect.share is None:
+        return "nothing can be said"
+    return "flat" if effect.is_flat else "has an effect"
+
+
+def _said(effect: Effect) -> str:
+    return f"{_percent(effect.share)}{' (flat)' if effect.is_flat else ''}"
 
 
 def _percent(share: float | None) -> str:

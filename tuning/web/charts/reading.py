@@ -17,7 +17,7 @@ from tuning.domain.objectives import Objective
 from tuning.domain.spec import TaskSpec
 from tuning.formatting import flags
 from tuning.models import Measurement, Task
-from tuning.models.experiment import BASELINE_NUMBER
+from tuning.models.experiment import BASELINE_NUMBER, FIRST_LAUNCHES
 from tuning.progress import best_so_far
 from tuning.web.charts.load_points import Curve, Sample, curves_of, reduced_of, samples_of
 
@@ -46,6 +46,10 @@ _FIELDS = (
     "parameters",
     "objective_value",
     "score",
+    "objective_values",
+    "objective_scores",
+    "num_failed_requests",
+    "purpose",
     "failure_kind",
     "attempt",
     "started_at",
@@ -66,6 +70,10 @@ class Run:
     parameters: Mapping[str, FlagValue]
     objective_value: float | None
     score: float | None
+    objective_values: Mapping[str, float]
+    objective_scores: Mapping[str, float]
+    num_failed_requests: int
+    purpose: str
     failure_kind: str
     attempt: int
     started_at: datetime | None
@@ -83,21 +91,28 @@ class Run:
         return self.number == BASELINE_NUMBER
 
     @property
+    def is_first_launch(self) -> bool:
+        return self.purpose in FIRST_LAUNCHES
+
+    @property
     def outcome(self) -> str:
-        """The status in words, or the kind of the failure."""
-        return (self.failure_kind or self.status).lower().replace("_", " ")
+        """The status in words, or the kind of the failure; with a mark where requests failed."""
+        words = (self.failure_kind or self.status).lower().replace("_", " ")
+        failed = self.num_failed_requests
+        return f"{words}, {failed:,} request{'s' if failed > 1 else ''} failed" if failed else words
 
 
 @dataclass(frozen=True)
 class TaskResults:
-    """`runs` are in order of their numbers, at most `MOST_EXPERIMENTS` of `total`.
+    """`launches` are in order of their numbers, at most `MOST_EXPERIMENTS` of `total`; `runs` are
+    those of them that try a configuration for the first time.
 
     `reduced` has throughput and `FRONT_LATENCIES` of each success and of a measured baseline, as
     the judging reduces them over the load points; `curves` has some experiments' load points.
     """
 
     spec: TaskSpec
-    runs: Sequence[Run]
+    launches: Sequence[Run]
     total: int
     best_id: int | None
     reduced: Mapping[int, tuple[float, ...]]
@@ -109,6 +124,10 @@ class TaskResults:
         return self.spec.objective
 
     @cached_property
+    def runs(self) -> Sequence[Run]:
+        return [run for run in self.launches if run.is_first_launch]
+
+    @cached_property
     def tuned(self) -> tuple[str, ...]:
         return self.spec.space().tuned
 
@@ -118,16 +137,16 @@ class TaskResults:
 
     @cached_property
     def by_id(self) -> Mapping[int, Run]:
-        return {run.pk: run for run in self.runs}
+        return {run.pk: run for run in self.launches}
 
     @cached_property
     def settings(self) -> Mapping[int, str]:
         """The tuned flags of each run as text."""
-        return {run.pk: self._setting(run) for run in self.runs}
+        return {run.pk: self._setting(run) for run in self.launches}
 
     @property
     def is_cut(self) -> bool:
-        return len(self.runs) < self.total
+        return len(self.launches) < self.total
 
     def role(self, run: Run) -> str:
         if run.pk == self.best_id:
@@ -151,11 +170,13 @@ def read_results(task: Task) -> TaskResults:
     runs = [Run(*row) for row in rows]
     return TaskResults(
         spec=spec,
-        runs=runs,
+        launches=runs,
         total=extent["total"],
         best_id=best_id,
         reduced=_reduced(task, first, best_id),
-        curves=read_curves(_worth_a_curve(runs, best_id, spec.objective)),
+        curves=read_curves(
+            _worth_a_curve([run for run in runs if run.is_first_launch], best_id, spec.objective)
+        ),
         now=timezone.now(),
     )
 
@@ -170,7 +191,7 @@ def read_curves(experiment_ids: Sequence[int]) -> list[Curve]:
 
 def _reduced(task: Task, first: int, best_id: int | None) -> dict[int, tuple[float, ...]]:
     drawn = Q(experiment__number__gte=first) | Q(experiment=best_id)
-    judged = Q(experiment__status=ExperimentStatus.SUCCESS.value)
+    judged = Q(experiment__status=ExperimentStatus.SUCCESS.value, experiment__original__isnull=True)
     baseline = Q(experiment__number=BASELINE_NUMBER, experiment__objective_value__isnull=False)
     wanted = Q(experiment__task=task) & ((judged & drawn) | baseline)
     directions = (Direction.MAXIMIZE, *(Direction.MINIMIZE for _ in FRONT_LATENCIES))

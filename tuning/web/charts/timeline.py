@@ -70,7 +70,7 @@ def timeline_chart(results: TaskResults) -> Chart:
         "was stopped. A cross marks a failure, and a number before a bar a repeated attempt, of "
         "which only the last is drawn.",
     )
-    launched = [run for run in results.runs if is_launched(run)]
+    launched = [run for run in results.launches if is_launched(run)]
     drawn = [(run, bars_of(run, results.now)) for run in launched[-MOST_BARS:]]
     if not drawn:
         return replace(chart, nothing="No experiment has been launched yet.")

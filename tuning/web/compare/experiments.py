@@ -9,7 +9,7 @@ from functools import cached_property
 from django.db.models import Q
 
 from tuning.domain.spec import TaskSpec
-from tuning.formatting import duration
+from tuning.formatting import duration, failed_requests
 from tuning.models import Experiment
 from tuning.reports import HEADLINE_METRICS
 from tuning.web.charts.chart import Chart
@@ -63,6 +63,7 @@ class ExperimentComparison:
         lines = [
             text_line("Outcome", (_outcome(one) for one in experiments)),
             *self._objective_lines(),
+            text_line("Failed requests", (_failed(one) for one in experiments)),
             text_line("Starting the engine", (_length(one.deploy_s) for one in experiments)),
             text_line("Measuring", (_length(one.benchmark_s) for one in experiments)),
         ]
@@ -96,21 +97,24 @@ class ExperimentComparison:
     @cached_property
     def _metrics(self) -> tuple[str, ...]:
         """Those of every page, and what the tasks were after."""
-        objectives = (spec.objective.metric for spec in self._specs.values())
+        objectives = (one.metric for spec in self._specs.values() for one in spec.objectives)
         return tuple(dict.fromkeys((*HEADLINE_METRICS, *objectives)))
 
     def _objective_lines(self) -> list[Line]:
         """One for each objective: values of different metrics are never in one line."""
-        metrics = {pk: spec.objective.metric for pk, spec in self._specs.items()}
+        metrics = {
+            pk: [objective.metric for objective in spec.objectives]
+            for pk, spec in self._specs.items()
+        }
         return [
             metric_line(
                 name,
                 [
-                    one.objective_value if metrics[one.task_id] == name else None
+                    one.value_of(name) if name in metrics[one.task_id] else None
                     for one in self._experiments
                 ],
             )
-            for name in dict.fromkeys(metrics.values())
+            for name in dict.fromkeys(name for names in metrics.values() for name in names)
         ]
 
     def _at(self, curves: Mapping[int, Curve], scenario: str, concurrency: int) -> list[Line]:
@@ -130,6 +134,10 @@ def _values(
 
 def _outcome(experiment: Experiment) -> str:
     return (experiment.failure_kind or experiment.status).replace("_", " ").capitalize()
+
+
+def _failed(experiment: Experiment) -> str:
+    return failed_requests(experiment.num_failed_requests, experiment.num_requests) or "none"
 
 
 def _length(seconds: float | None) -> str:

@@ -152,7 +152,7 @@ def warnings(specs: Sequence[TaskSpec]) -> list[str]:
     found = []
     if len({spec.model.id_or_path for spec in specs}) > 1:
         found.append("The models differ, so a faster one need not be the better setting.")
-    if len({(spec.objective.metric, spec.objective.direction) for spec in specs}) > 1:
+    if len({spec.objectives for spec in specs}) > 1:
         found.append("The objectives differ: each best was chosen by another measure.")
     if len({_traffic(spec) for spec in specs}) > 1:
         found.append(

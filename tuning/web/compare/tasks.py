@@ -12,12 +12,13 @@ from django.utils import timezone
 
 from tuning import formatting
 from tuning.domain.lifecycle import ExperimentStatus
-from tuning.domain.objectives import MeasuredPoint, gain
+from tuning.domain.objectives import MeasuredPoint
 from tuning.domain.spec import TaskSpec
 from tuning.formatting import duration, flags, metric, metric_label
 from tuning.models import Experiment, Measurement, Task
-from tuning.models.experiment import BASELINE_NUMBER
+from tuning.models.experiment import BASELINE_NUMBER, FIRST_LAUNCHES
 from tuning.reports import HEADLINE_METRICS, headline_metrics
+from tuning.verdicts import gain_over_baseline, verdicts_of
 from tuning.web.charts.chart import Chart, Choice, Column, Row, counted, measure, table
 from tuning.web.charts.history import best_so_far
 from tuning.web.charts.reading import read_curves
@@ -41,6 +42,10 @@ _FIELDS = (
     "score",
     "started_at",
     "finished_at",
+    "purpose",
+    "objective_values",
+    "num_requests",
+    "num_failed_requests",
 )
 _LABEL_LENGTH = 28
 
@@ -57,6 +62,20 @@ class Run:
     score: float | None
     started_at: datetime | None
     finished_at: datetime | None
+    purpose: str
+    objective_values: Mapping[str, float]
+    num_requests: int
+    num_failed_requests: int
+
+    @property
+    def is_baseline(self) -> bool:
+        return self.number == BASELINE_NUMBER
+
+    def value_of(self, metric: str) -> float | None:
+        """By one of the task's objectives; experiments of older releases know only one."""
+        if not self.objective_values:
+            return self.objective_value
+        return self.objective_values.get(metric)
 
 
 @dataclass(frozen=True)
@@ -92,6 +111,7 @@ class ComparedTask:
             (run.number, run.score, run.objective_value)
             for run in self.runs
             if run.status == ExperimentStatus.SUCCESS
+            and run.purpose in FIRST_LAUNCHES
             and run.score is not None
             and run.objective_value is not None
         )
@@ -101,14 +121,36 @@ class ComparedTask:
 
     @property
     def best(self) -> Run | None:
+        """As the orchestrator has chosen it; before it had to, the last new best."""
+        if self.task.best_experiment_id is not None:
+            return next((run for run in self.runs if run.pk == self.task.best_experiment_id), None)
         return self.steps[-1].run if self.steps else None
 
     @property
+    def baseline(self) -> Run | None:
+        return next((run for run in self.runs if run.is_baseline), None)
+
+    @property
     def gain(self) -> float | None:
-        baseline = next((run for run in self.runs if run.number == BASELINE_NUMBER), None)
-        if self.best is None or baseline is None:
-            return None
-        return gain(self.best.objective_value, baseline.objective_value, self.spec.objective)
+        return gain_over_baseline(self.task, self.spec.objective, self.best, self.baseline)
+
+    @property
+    def verdict(self) -> str:
+        """What is known of the gain, for each objective."""
+        verdicts = verdicts_of(self.task, self.spec.objectives, self.best, self.baseline)
+        if len(verdicts) == 1:
+            return formatting.verdict(verdicts[0])
+        return "; ".join(
+            f"{metric_label(one.metric)} {formatting.verdict(one)}" for one in verdicts
+        )
+
+    @property
+    def failed_requests(self) -> str:
+        """Those of the best."""
+        best = self.best
+        if best is None:
+            return "-"
+        return formatting.failed_requests(best.num_failed_requests, best.num_requests) or "none"
 
     @property
     def failed(self) -> int:
@@ -157,6 +199,8 @@ class TaskComparison:
             text_line("Status", (one.task.status.capitalize() for one in compared)),
             self._best_line(),
             text_line("Gain", (formatting.gain(one.gain) or "-" for one in compared)),
+            text_line("Verified", (one.verdict or "-" for one in compared)),
+            text_line("Failed requests", (one.failed_requests for one in compared)),
             *self._headline_lines(),
             text_line("Best settings", (self._settings(one) for one in compared)),
             text_line("Experiments", (str(len(one.runs)) for one in compared)),
@@ -186,7 +230,7 @@ class TaskComparison:
         for row in Measurement.objects.defer("raw").filter(experiment__in=best_ids):
             points.setdefault(row.experiment_id, []).append(row.as_point())
         measured = [
-            headline_metrics(points.get(one.best.pk, []), one.spec.objective) if one.best else {}
+            headline_metrics(points.get(one.best.pk, []), *one.spec.objectives) if one.best else {}
             for one in self.compared
         ]
         return [

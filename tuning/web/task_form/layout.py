@@ -126,6 +126,13 @@ OPTIMIZATION = (
         help_text="Left empty: as many as there are GPUs for.",
     ),
     Field("optimization.seed", "Seed", Kind.NUMBER),
+    Field(
+        "optimization.verification",
+        "Verify the winner (rounds)",
+        Kind.NUMBER,
+        help_text="At the end winner and baseline are launched and measured again in turn, so many "
+        "times each. 0 leaves it out.",
+    ),
     Field("optimization.baseline", "Measure a baseline first", Kind.SWITCH),
 )
 BENCHMARK = (
@@ -139,7 +146,13 @@ BENCHMARK = (
     Field("benchmark.max_requests_per_iteration", "Requests per load point", Kind.NUMBER),
     Field("benchmark.max_time_per_iteration", "Minutes per load point", Kind.NUMBER),
     Field("benchmark.warmup", "Warm-up requests", Kind.NUMBER),
-    Field("benchmark.repeats", "Repeats", Kind.NUMBER),
+    Field(
+        "benchmark.repeats",
+        "Repeats",
+        Kind.NUMBER,
+        help_text="How often each load point is measured; auto launches only those again that may "
+        "still be the best.",
+    ),
 )
 REQUESTS = (Field("benchmark.additional_params", "Fields added to each request (JSON)", Kind.JSON),)
 FIELDS = (*BASICS, *DESCRIPTION, *OPTIMIZATION, *BENCHMARK, *REQUESTS)

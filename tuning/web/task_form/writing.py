@@ -17,6 +17,7 @@ from tuning.web.task_form.json_text import json_text
 from tuning.web.task_form.layout import (
     ANY_METRIC,
     FIELDS,
+    OBJECTIVE,
     OBJECTIVE_NAMES,
     ROWS,
     SLO_NUMBERS,
@@ -62,9 +63,10 @@ def open_in_form(document: Mapping[str, Any]) -> TaskForm | tuple[Problem, ...]:
         form = write_form(document)
         found = {problem.location for problem in _problems_of(read_form(form).document)}
         lost = [problem for problem in invalid.problems if problem.location not in found]
+        lost += _several_objectives(document)
         return tuple(lost) or unusable(document) or form
     form = write_form(spec.to_document())
-    lost = [*_line_breaks(form)]
+    lost = [*_line_breaks(form), *_several_objectives(spec.to_document())]
     return tuple(lost) or form
 
 
@@ -97,6 +99,14 @@ def _line_breaks(form: TaskForm) -> Iterator[Problem]:
         for number, row in enumerate(rows):
             if any(_has_break(text) for text in row.cells.values()):
                 yield Problem((group, number), message)
+
+
+def _several_objectives(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """The form has inputs for one."""
+    objective = _at(document, OBJECTIVE)
+    if isinstance(objective, list | tuple):
+        message = "has several objectives, which only JSON can show"
+        yield Problem(OBJECTIVE, message, shown(objective))
 
 
 def _has_break(text: str) -> bool:
