@@ -1,4 +1,4 @@
-"""Says why load points are missing, from what genai-bench left behind."""
+"""Says why a load point is missing, from what genai-bench left behind."""
 
 from __future__ import annotations
 
@@ -12,26 +12,21 @@ from controllers.base import LoadPoint
 from controllers.genai_bench.output import Redactor
 from tuning.domain.failures import Failure, FailureKind
 
-_MAX_POINTS_NAMED = 4
 _MAX_MESSAGE_LENGTH = 200
 _MAX_REASON_LENGTH = 600
 
 
-def describe_point(point: LoadPoint, repeats: int) -> str:
-    """`D(100,100) at concurrency 4`, and which repeat of it where there are several."""
+def describe_point(point: LoadPoint) -> str:
+    """`D(100,100) at concurrency 4`, and which repeat of it after the first."""
     where = f"{point.scenario} at concurrency {point.concurrency}"
-    return f"{where}, repeat {point.repeat + 1} of {repeats}" if repeats > 1 else where
+    return f"{where}, repeat {point.repeat + 1}" if point.repeat else where
 
 
-def missing_points(
-    missing: Sequence[LoadPoint], repeats: int, how_it_ended: str, reasons: Sequence[str]
-) -> Failure:
-    """The failure of a benchmark that ended with points still to be measured."""
-    named = [describe_point(point, repeats) for point in missing[:_MAX_POINTS_NAMED]]
-    if len(missing) > _MAX_POINTS_NAMED:
-        named.append(f"{len(missing) - _MAX_POINTS_NAMED} more")
+def missing_result(point: LoadPoint | None, how_it_ended: str, reasons: Sequence[str]) -> Failure:
+    """The failure of a benchmark that ended while a point was to be measured, or before."""
+    where = describe_point(point) if point else "any load point"
     sentences = [
-        f"{how_it_ended} without a result for {'; '.join(named)}",
+        f"{how_it_ended} without a result for {where}",
         *(shortened(reason, _MAX_REASON_LENGTH) for reason in reasons),
     ]
     return Failure(FailureKind.BENCHMARK_FAILED, ". ".join(sentences))

@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from tuning.domain.image_names import image_name_fault
+from tuning.domain.measuring.pruning import Pruning
 from tuning.domain.names import DeploymentMode, EngineName
 from tuning.domain.objectives import NAMED_OBJECTIVES, Objective
 from tuning.domain.parameters import Parameter
@@ -207,6 +208,11 @@ class OptimizationSpec(Section):
     baseline: StrictBool = Field(
         default=True,
         description="Measure the engine with none of the tuned flags first, for comparison.",
+    )
+    pruning: Pruning = Field(
+        default=Pruning.SAFE,
+        description="`safe` leaves out loads once a configuration surely can't become the best one "
+        "or they can't change its value, `aggressive` when that is unlikely, `off` never.",
     )
 
     @field_validator("max_iterations")

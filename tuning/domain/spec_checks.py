@@ -16,10 +16,14 @@ from tuning.domain.constraints import (
     kinds_of,
     parse_constraint,
 )
+from tuning.domain.goodput import GOODPUT_METRICS, own_limits
+from tuning.domain.metrics import Direction
 from tuning.domain.parameters import Parameter
 from tuning.domain.space import ConstraintsTooTight, ParameterSpace
-from tuning.domain.spec_errors import Problem, shown
+from tuning.domain.spec_errors import InvalidSection, Problem, shown
+from tuning.domain.spec_objective import read_objective
 from tuning.domain.spec_parameters import Declaration, declarations_in
+from tuning.domain.spec_slo import read_slos
 
 GRID_SEARCH = "grid_search"
 
@@ -37,7 +41,7 @@ def problems_between_sections(document: Mapping[str, Any]) -> list[Problem]:
     problems = [*_constraint_problems(document.get("constraints"), declarations)]
     if _strategy(document) == GRID_SEARCH:
         problems += _continuous_problems(declarations)
-    return problems
+    return [*problems, *_goodput_problems(document)]
 
 
 def nothing_left(space: ParameterSpace) -> list[Problem]:
@@ -73,6 +77,46 @@ def _strategy(document: Mapping[str, Any]) -> object:
     if not isinstance(optimization, Mapping):
         return None
     return optimization.get("strategy", GRID_SEARCH)
+
+
+def _goodput_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """What is wrong with anything else than goodput is for others to say."""
+    optimization, benchmark = document.get("optimization"), document.get("benchmark")
+    try:
+        slos = read_slos(document.get("slo", {}))
+    except InvalidSection:
+        return
+    for slo in slos:
+        if slo.metric in GOODPUT_METRICS:
+            yield Problem(("slo", slo.metric), "can't be limited: it follows from the other limits")
+    if not isinstance(optimization, Mapping) or "objective" not in optimization:
+        return
+    try:
+        objective = read_objective(optimization["objective"])
+    except InvalidSection:
+        return
+    if objective.metric not in GOODPUT_METRICS:
+        return
+    if objective.direction is not Direction.MAXIMIZE:
+        yield Problem(
+            ("optimization", "objective", "direction"),
+            'must be "maximize" for goodput',
+            shown(objective.direction.value),
+        )
+    if not own_limits(slos):
+        yield Problem(
+            ("optimization", "objective"),
+            "needs a hard limit in slo, such as ttft_p99_s: goodput is what is served within it",
+            shown(optimization["objective"]),
+        )
+    levels = benchmark.get("num_concurrency") if isinstance(benchmark, Mapping) else None
+    if not isinstance(levels, list) or len(levels) < 2:
+        yield Problem(
+            ("benchmark", "num_concurrency"),
+            "must have two concurrencies at least: goodput is searched for between the lowest and "
+            "the highest, such as [1, 64]",
+            shown(levels),
+        )
 
 
 def _continuous_problems(declarations: list[Declaration]) -> Iterator[Problem]:

@@ -56,6 +56,11 @@ class Experiment(models.Model):
     score = models.FloatField(null=True, blank=True)
     slo_verdicts: models.JSONField[Any, list[dict[str, Any]]] = models.JSONField(default=list)
 
+    early_end: models.JSONField[Any, dict[str, Any]] = models.JSONField(
+        default=dict,
+        help_text="Why not all of its loads were measured, and which; empty when they were.",
+    )
+
     command: models.JSONField[Any, list[str]] = models.JSONField(default=list)
     environment: models.JSONField[Any, dict[str, Any]] = models.JSONField(default=dict)
 

@@ -294,4 +294,5 @@ class _TaskStep:
             status=experiment.state,
             score=experiment.score if experiment.state is ExperimentStatus.SUCCESS else None,
             failure_kind=failure.kind if failure else None,
+            pruned_at=experiment.early_end.get("numbers", {}).get("score_bound"),
         )

@@ -23,13 +23,15 @@ class Proposal:
 class Trial:
     """An experiment as a strategy sees it, whatever became of it.
 
-    `score` is in the objective's direction, None unless the experiment succeeded.
+    `score` is in the objective's direction, None unless the experiment succeeded. `pruned_at` is
+    what the score of one that was PRUNED would hardly have been better than.
     """
 
     parameters: Configuration
     status: ExperimentStatus
     score: float | None
     failure_kind: FailureKind | None
+    pruned_at: float | None = None
 
 
 class Strategy(Protocol):

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from tuning.domain.measuring.pruning import Pruning
 from tuning.domain.names import DeploymentMode, EngineName
 from tuning.domain.objectives import NAMED_OBJECTIVES
 from tuning.domain.spec import SearchStrategy, TaskSpec
@@ -89,6 +90,11 @@ _STRATEGIES = (
     (SearchStrategy.GRID_SEARCH.value, "grid search"),
     (SearchStrategy.RANDOM.value, "random"),
 )
+_PRUNINGS = (
+    (Pruning.SAFE.value, "safe"),
+    (Pruning.AGGRESSIVE.value, "aggressive"),
+    (Pruning.OFF.value, "off: measure everything"),
+)
 _IN_CONTAINERS = (DeploymentMode.DOCKER, DeploymentMode.OME)
 
 BASICS = (
@@ -117,6 +123,7 @@ OPTIMIZATION = (
     ),
     Field("optimization.seed", "Seed", Kind.NUMBER),
     Field("optimization.baseline", "Measure a baseline first", Kind.SWITCH),
+    Field("optimization.pruning", "Leave out loads", Kind.CHOICE, _PRUNINGS),
 )
 BENCHMARK = (
     Field(
