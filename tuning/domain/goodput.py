@@ -39,6 +39,9 @@ def worst_excess(metrics: Mapping[str, float], slos: Sequence[Slo]) -> float:
 def _beyond(slo: Slo, actual: float | None) -> float:
     """`fail_ratio` is how far a limit may be broken: at that ratio it is broken for good."""
     excess = slo.excess(actual)
+    if excess == 0 and 0 in (slo.max, slo.min):
+        # No failed requests at all are not close to too many.
+        return float("-inf")
     if slo.fail_ratio == 0:
         return excess
     beyond = excess - slo.fail_ratio

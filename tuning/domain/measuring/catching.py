@@ -16,7 +16,7 @@ from statistics import NormalDist, fmean
 
 from tuning.domain.measuring.loads import Curve, Load
 from tuning.domain.measuring.noise import Noise
-from tuning.domain.measuring.shapes import Prediction, Shapes
+from tuning.domain.measuring.shapes import Prediction, Scaling, Shapes
 from tuning.domain.metrics import Direction
 from tuning.domain.objectives import Objective
 
@@ -44,10 +44,10 @@ class Outlook:
         measured left out; None where nothing can be said."""
         values = dict(self.measured)
         for load in self.missing:
-            prediction = self._predictions[load]
-            if prediction is None:
+            bound = self._bound(load, tail)
+            if bound is None:
                 return None
-            values[load] = prediction.quantile(tail if self._minimises else 1 - tail)
+            values[load] = bound
         value = reduced(values, self.objective)
         return value * (1 + self.penalty) if self._minimises else value / (1 + self.penalty)
 
@@ -70,10 +70,8 @@ class Outlook:
         if self._minimises:
             return False
         rivals = [value for one, value in self.measured.items() if one.scenario == load.scenario]
-        prediction = self._predictions[load] if load in self.missing else None
-        if not rivals or prediction is None:
-            return False
-        return prediction.quantile(1 - tail) <= max(rivals)
+        bound = self._bound(load, tail) if load in self.missing else None
+        return bool(rivals) and bound is not None and bound <= max(rivals)
 
     def _may_beat(self, best: float, tail: float) -> bool | None:
         optimistic = self.optimistic_score(tail)
@@ -83,6 +81,27 @@ class Outlook:
         margin = NormalDist().inv_cdf(1 - tail) * self.noise.log_sd * math.sqrt(2)
         factor = math.exp(-margin if self._minimises else margin)
         return self.objective.direction.prefers(optimistic * factor, best)
+
+    def _bound(self, load: Load, tail: float) -> float | None:
+        """The value at `load` that is exceeded with a probability of `tail` at most.
+
+        Throughput does not fall with concurrency, nor does latency: what bounds it at a load with
+        more clients, or fewer, bounds it here as well.
+        """
+        quantile = tail if self._minimises else 1 - tail
+        alike = [one for one in self.missing if one == load or self._is_bounded_by(load, one)]
+        known = [self._predictions[one] for one in alike]
+        bounds = [one.quantile(quantile) for one in known if one is not None]
+        if not bounds:
+            return None
+        return max(bounds) if self._minimises else min(bounds)
+
+    def _is_bounded_by(self, load: Load, other: Load) -> bool:
+        if load.scenario != other.scenario:
+            return False
+        if self._minimises:
+            return self.shapes.scaling is Scaling.LATENCY and other < load
+        return self.shapes.scaling is Scaling.THROUGHPUT and other > load
 
     @property
     def _minimises(self) -> bool:

@@ -105,10 +105,10 @@ class WholeCourse:
     """Every load, one whole repeat after the other: for whatever others are compared with."""
 
     def __init__(self, traffic: Traffic) -> None:
-        self._traffic = traffic
+        self.traffic = traffic
 
     def next_step(self, points: Sequence[MeasuredPoint], past: Sequence[Past]) -> Step:
-        return next_repeat(self._traffic.loads, self._traffic.repeats, points) or End(
+        return next_repeat(self.traffic.loads, self.traffic.repeats, points) or End(
             EndKind.COMPLETE
         )
 
@@ -128,11 +128,11 @@ class PrunedCourse:
     """The most telling load first, and no more than it takes to know the configuration's place."""
 
     def __init__(self, traffic: Traffic, pruning: Pruning) -> None:
-        self._traffic = traffic
+        self.traffic = traffic
         self._tail = LARGEST_CHANCE[pruning]
 
     def next_step(self, points: Sequence[MeasuredPoint], past: Sequence[Past]) -> Step:
-        return _Moment(self._traffic, self._tail, points, past).step()
+        return _Moment(self.traffic, self._tail, points, past).step()
 
 
 class _Moment:
@@ -145,7 +145,7 @@ class _Moment:
         points: Sequence[MeasuredPoint],
         past: Sequence[Past],
     ) -> None:
-        self._traffic = traffic
+        self.traffic = traffic
         self._objective = traffic.objective
         self._tail = tail
         self._points = points
@@ -163,12 +163,12 @@ class _Moment:
         """What would be measured next if nothing spoke against it."""
         if self._missing:
             return Measure(self._missing[0], 0)
-        return next_repeat(list(self._done), self._traffic.repeats, self._points)
+        return next_repeat(list(self._done), self.traffic.repeats, self._points)
 
     # --- Reasons to stop ---
 
     def _broken(self) -> End | None:
-        verdict = broken_for_good(self._done, self._traffic.slos, self._traffic.repeats)
+        verdict = broken_for_good(self._done, self.traffic.slos, self.traffic.repeats)
         if verdict is None:
             return None
         return End(EndKind.SLO_BROKEN, f"{verdict}.", tuple(self._missing))
@@ -193,14 +193,14 @@ class _Moment:
                 "best_experiment": best.number,
                 "noise_cv": self._noise.log_sd,
                 "loads_measured": len(self._done),
-                "loads": len(self._traffic.loads),
+                "loads": len(self.traffic.loads),
             },
         )
 
     def _why_hopeless(self, best: Past, bound: float, chance: float) -> str:
         unit = METRICS[self._objective.metric].unit
         word = "at least" if self._minimises else "at most"
-        measured = f"{len(self._done)} of {len(self._traffic.loads)} loads"
+        measured = f"{len(self._done)} of {len(self.traffic.loads)} loads"
         return (
             f"After {measured}, {self._objective.metric} can be expected to be {word} {bound:.4g} "
             f"{unit}; experiment {best.number} has {best.score:.4g} {unit}. The chance to beat it "
@@ -233,10 +233,10 @@ class _Moment:
 
     @property
     def _next_repeat(self) -> Measure | None:
-        return next_repeat(list(self._done), self._traffic.repeats, self._points)
+        return next_repeat(list(self._done), self.traffic.repeats, self._points)
 
     def _adds_nothing(self, load: Load) -> bool:
-        if can_break(load, self._done, self._traffic.slos):
+        if can_break(load, self._done, self.traffic.slos):
             return False
         if self._outlook.adds_nothing(load, self._tail):
             return True
@@ -289,7 +289,7 @@ class _Moment:
 
     @cached_property
     def _outlook(self) -> Outlook:
-        unknown = [load for load in self._traffic.loads if load not in self._curve]
+        unknown = [load for load in self.traffic.loads if load not in self._curve]
         return Outlook(
             self._objective,
             self._curve,
@@ -301,7 +301,7 @@ class _Moment:
 
     def _penalty(self) -> float:
         """What broken soft limits have cost so far, as a share of the value."""
-        so_far = evaluate(self._points, self._objective, self._traffic.slos)
+        so_far = evaluate(self._points, self._objective, self.traffic.slos)
         if not so_far.value or not so_far.score:
             return 0.0
         ratio = so_far.score / so_far.value
@@ -309,15 +309,13 @@ class _Moment:
 
     @property
     def _experience(self) -> Experience:
-        loads = self._traffic.loads
+        loads = self.traffic.loads
         return Experience(
             self._objective,
             [curve_of(one.points, self._objective.metric) for one in self._past],
             self._shapes,
             {load: self._seconds(load) for load in loads},
-            {load: self._breaking(load) for load in loads}
-            if own_limits(self._traffic.slos)
-            else {},
+            {load: self._breaking(load) for load in loads} if own_limits(self.traffic.slos) else {},
         )
 
     def _seconds(self, load: Load) -> float:
@@ -329,7 +327,7 @@ class _Moment:
         """The share of earlier configurations that broke a hard limit there."""
         there = [by_load(one.points).get(load, []) for one in self._past]
         broken = [
-            broken_for_good({load: points}, self._traffic.slos, len(points)) is not None
+            broken_for_good({load: points}, self.traffic.slos, len(points)) is not None
             for points in there
             if points
         ]

@@ -8,6 +8,7 @@ from statistics import median
 from tuning.domain.goodput import keeps_limits
 from tuning.domain.measuring.course import End, EndKind, Measure, Past, Step, Traffic
 from tuning.domain.measuring.goodput import MOST_PROBES, Probe, edge_of, next_probe, probes_of
+from tuning.domain.measuring.limits import limited_metrics
 from tuning.domain.measuring.loads import Load
 from tuning.domain.measuring.noise import noise_of
 from tuning.domain.measuring.pruning import Pruning
@@ -60,7 +61,9 @@ class GoodputCourse:
         )
 
     def _probes(self, scenario: str, points: Sequence[MeasuredPoint]) -> list[Probe]:
-        measured = [(one.concurrency, one.metrics) for one in points if one.scenario == scenario]
+        measured = [
+            (one.concurrency, limited_metrics(one)) for one in points if one.scenario == scenario
+        ]
         return probes_of(measured, self._traffic.slos)
 
     def _hopeless(self, points: Sequence[MeasuredPoint], past: Sequence[Past]) -> End | None:
@@ -71,7 +74,8 @@ class GoodputCourse:
         rates = [
             one.metrics["requests_per_s"]
             for one in points
-            if not keeps_limits(one.metrics, self._traffic.slos) and "requests_per_s" in one.metrics
+            if "requests_per_s" in one.metrics
+            and not keeps_limits(limited_metrics(one), self._traffic.slos)
         ]
         bound = max(rates, default=float("inf")) * OVERLOAD_MARGIN
         if bound >= scores[best] or not scores[best]:

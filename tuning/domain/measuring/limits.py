@@ -28,10 +28,15 @@ def broken_for_good(measured: Measured, slos: Sequence[Slo], repeats: int) -> Ve
     return None
 
 
-def _verdict(slo: Slo, load: Load, point: MeasuredPoint) -> Verdict | None:
+def limited_metrics(point: MeasuredPoint) -> dict[str, float]:
+    """The metrics of one measurement, with the error rate as it was counted."""
     failed = point.num_failed_requests / point.num_requests if point.num_requests else 1.0
+    return {**point.metrics, ERROR_RATE: failed}
+
+
+def _verdict(slo: Slo, load: Load, point: MeasuredPoint) -> Verdict | None:
     place = f"{load.scenario}, concurrency {load.concurrency}"
-    verdict = judge(slo, {place: {**point.metrics, ERROR_RATE: failed}})
+    verdict = judge(slo, {place: limited_metrics(point)})
     return verdict if verdict.breaks_hard_limit else None
 
 

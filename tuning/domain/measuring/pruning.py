@@ -14,5 +14,5 @@ class Pruning(StrEnum):
     AGGRESSIVE = "aggressive"
 
 
-LARGEST_CHANCE: Mapping[Pruning, float] = {Pruning.SAFE: 0.01, Pruning.AGGRESSIVE: 0.1}
+LARGEST_CHANCE: Mapping[Pruning, float] = {Pruning.SAFE: 0.02, Pruning.AGGRESSIVE: 0.1}
 """A configuration is stopped once it becomes the best one with less than this probability."""

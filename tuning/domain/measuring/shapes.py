@@ -30,7 +30,7 @@ are 0.11, 0.19, 0.19, 0.30, 0.43 for one to five doublings, alike for throughput
 """
 SPREAD_BETWEEN_SCENARIOS = 0.3
 """The same between two traffic scenarios, at whatever concurrencies."""
-PRIOR_WEIGHT = 3
+PRIOR_WEIGHT = 5
 """So many degrees of freedom count as much as the expected spread."""
 
 
@@ -73,7 +73,7 @@ class Shapes:
 
     def __init__(self, curves: Sequence[Curve], metric: str, log_noise: float) -> None:
         self._curves = curves
-        self._scaling = scaling_of(metric)
+        self.scaling = scaling_of(metric)
         self._log_noise = log_noise
         self._seen: dict[tuple[Load, Load], tuple[float, ...]] = {}
 
@@ -110,10 +110,10 @@ class Shapes:
 
     def _law(self, load: Load, near: Load) -> float | None:
         """The logarithm of the ratio that is the best possible one, before any was seen."""
-        if load.scenario != near.scenario or self._scaling is Scaling.UNKNOWN:
+        if load.scenario != near.scenario or self.scaling is Scaling.UNKNOWN:
             return None
         log_clients = math.log(load.concurrency / near.concurrency)
-        if self._scaling is Scaling.THROUGHPUT:
+        if self.scaling is Scaling.THROUGHPUT:
             return max(log_clients, 0.0)
         return min(log_clients, 0.0)
 
