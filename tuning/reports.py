@@ -70,7 +70,11 @@ def task_report(task: Task) -> TaskReport:
 
 def _row(experiment: Experiment, objective: Objective) -> ExperimentRow:
     points = [measurement.as_point() for measurement in experiment.measurements.all()]
-    return ExperimentRow(experiment, headline_metrics(points, objective))
+    metrics = headline_metrics(points, objective)
+    if experiment.early_end and experiment.objective_value is None:
+        # A value of some loads would look like one of all of them.
+        metrics[objective.metric] = None
+    return ExperimentRow(experiment, metrics)
 
 
 def headline_metrics(

@@ -177,8 +177,10 @@ class Measuring:
 
     def _stop_at(self, run: BenchmarkRun, end: End) -> bool:
         self._end = end
-        if end.kind is not EndKind.COMPLETE:
-            self._voice.say(f"measured enough ({end.kind}): {end.reason}")
+        if end.kind is EndKind.ENOUGH:
+            self._voice.say(f"measured enough. {end.reason}")
+        elif end.kind is not EndKind.COMPLETE:
+            self._voice.say(f"measuring is stopped. {end.reason}")
         run.stop()
         return True
 

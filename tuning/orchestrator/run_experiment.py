@@ -282,8 +282,6 @@ class ExperimentRun:
         experiment = self._experiment
         if experiment.state is ExperimentStatus.SUCCESS:
             return f"{self._spec.objective.metric} = {experiment.objective_value:.4g}"
-        if experiment.state is ExperimentStatus.PRUNED:
-            return "pruned: it can hardly become the best one"
         if experiment.state is ExperimentStatus.PENDING:
             return "goes back into the queue for another attempt"
         return f"ended as {experiment.status}"
