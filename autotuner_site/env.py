@@ -13,6 +13,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+_TAINT_EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
+
 READ_VARIABLES: set[str] = set()
 """Names of all variables that were looked at, so that a test can find an undocumented one."""
 
@@ -91,6 +93,51 @@ def ulimits(name: str) -> dict[str, int]:
             raise ImproperlyConfigured(f"{name}: {part!r} is no limit: write memlock=-1.")
         limits[limit] = int(value)
     return limits
+
+
+def labels(name: str) -> dict[str, str]:
+    """Labels of Kubernetes as `pool=tuning,zone=a`; none where nothing is given."""
+    found: dict[str, str] = {}
+    for part in names(name, []):
+        label, equals, value = (piece.strip() for piece in part.partition("="))
+        if not (equals and label):
+            raise ImproperlyConfigured(f"{name}: {part!r} is no label: write pool=tuning.")
+        found[label] = value
+    return found
+
+
+def tolerations(name: str) -> tuple[dict[str, str], ...]:
+    """Taints to tolerate, spelt as kubectl does: `nvidia.com/gpu:NoSchedule,pool=tuning:NoExecute`.
+
+    Without a value, any is tolerated; without an effect, all are.
+    """
+    return tuple(_toleration(name, part) for part in names(name, []))
+
+
+def _toleration(name: str, taint: str) -> dict[str, str]:
+    pair, colon, effect = taint.partition(":")
+    key, equals, value = pair.partition("=")
+    if not key or (colon and effect not in _TAINT_EFFECTS):
+        raise ImproperlyConfigured(
+            f"{name}: {taint!r} is no taint: write key:NoSchedule or key=value:NoSchedule, with "
+            f"one of {', '.join(_TAINT_EFFECTS)}."
+        )
+    found = {"key": key, "operator": "Equal", "value": value} if equals else {"key": key}
+    found = found if equals else found | {"operator": "Exists"}
+    return found | ({"effect": effect} if colon else {})
+
+
+def model_storage(name: str) -> dict[str, str] | None:
+    """`hub`, `pvc://claim/folder`, or None where nothing is given."""
+    value = text(name)
+    if not value:
+        return None
+    if value == "hub":
+        return {"source": "hub"}
+    claim, _, folder = value.removeprefix("pvc://").partition("/")
+    if not value.startswith("pvc://") or not claim:
+        raise ImproperlyConfigured(f"{name}={value!r} is neither hub nor pvc://claim/folder.")
+    return {"source": "pvc", "claim": claim, "folder": folder.strip("/")}
 
 
 def names(name: str, default: list[str]) -> list[str]:

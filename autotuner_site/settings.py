@@ -68,6 +68,9 @@ STATIC_URL = "static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 # Served by daphne itself, straight from the checkout: there is no build and no collectstatic.
 SERVESTATIC_USE_FINDERS = True
+# Each file as it is now. Otherwise sizes are remembered from the start on, and a file that an
+# editor or an update has made longer is served cut off. Costs 0.1 ms a file, 0.2 ms a page.
+SERVESTATIC_AUTOREFRESH = True
 # Names carry no hash, so a browser asks each time whether its copy is still good (304).
 SERVESTATIC_MAX_AGE = 0
 
@@ -154,6 +157,23 @@ AUTOTUNER_DOCKER_LIMITS: dict[str, Any] = {
     "ipc": env.one_of("AUTOTUNER_DOCKER_IPC", ("private", "shareable", "host")),
     "ulimits": env.ulimits("AUTOTUNER_DOCKER_ULIMITS"),
 }
+
+# The arguments of controllers.cluster.settings.ClusterSettings and of its ModelStorage.
+AUTOTUNER_CLUSTER: dict[str, Any] = {
+    "kubeconfig": str(Path(env.text("AUTOTUNER_KUBECONFIG")).expanduser())
+    if env.text("AUTOTUNER_KUBECONFIG")
+    else None,
+    "context": env.text("AUTOTUNER_KUBE_CONTEXT") or None,
+    "node_selector": env.labels("AUTOTUNER_OME_NODE_SELECTOR"),
+    "tolerations": env.tolerations("AUTOTUNER_OME_TOLERATIONS"),
+    "pending_timeout_s": float(env.integer("AUTOTUNER_OME_PENDING_TIMEOUT_S", 1800, at_least=1)),
+    "create_namespace": env.boolean("AUTOTUNER_OME_CREATE_NAMESPACE", default=True),
+    "reader_image": env.text("AUTOTUNER_OME_READER_IMAGE", "busybox:1.36"),
+    "benchmark_image": env.text("AUTOTUNER_OME_BENCHMARK_IMAGE") or None,
+}
+AUTOTUNER_CLUSTER_MODELS = env.model_storage("AUTOTUNER_OME_MODEL_STORAGE")
+AUTOTUNER_CLUSTER_MODEL_DIRECTORY = env.text("AUTOTUNER_OME_MODEL_DIRECTORY", "/mnt/data/models")
+AUTOTUNER_CLUSTER_HUB_SECRET = env.text("AUTOTUNER_OME_HUB_SECRET") or None
 
 AUTOTUNER_MAX_RUNNING_TASKS = env.integer("AUTOTUNER_MAX_RUNNING_TASKS", 5, at_least=1)
 AUTOTUNER_TASK_TIME_LIMIT_S = env.integer("AUTOTUNER_TASK_TIME_LIMIT_S", 2 * 3600, at_least=1)

@@ -103,6 +103,7 @@ def measure(experiments: int) -> list[tuple[float, Timeline]]:
     stopwatch = Stopwatch()
     controller = build_controller(spec.deployment_mode)
     ports = build_ports(
+        spec,
         controller,
         stopwatch.log,
         on_progress=lambda experiment_id, phase: None,

@@ -113,6 +113,9 @@ class Deployment:
     environment: Mapping[str, Any] = field(default_factory=dict)
     """Facts that make a measurement comparable: engine version, hardware, image digest."""
     namespace: str | None = None
+    gpus: int | None = None
+    """How many GPUs the engine takes, where the controller alone knows: a cluster's runtime may
+    have flags of its own."""
 
 
 class EngineState(StrEnum):
@@ -127,11 +130,14 @@ class EngineState(StrEnum):
 @dataclass(frozen=True)
 class EngineStatus:
     """`failure` is set exactly when `state` is EXITED. `detail` says, for people, what a PENDING or
-    STARTING engine waits for, where that is known."""
+    STARTING engine waits for, where that is known. `deployment` is what takes the place of the one
+    that `deploy` gave, where more is known of an engine that is READY: a shorter way to it, and the
+    facts of its environment."""
 
     state: EngineState
     failure: Failure | None = None
     detail: str = ""
+    deployment: Deployment | None = None
 
 
 class Controller(Protocol):
@@ -260,12 +266,15 @@ class PointResult:
 class HostCards:
     """The GPUs of one host at this moment, by index.
 
-    `in_use` are those with memory taken, whosever it is.
+    `in_use` are those with memory taken, whosever it is. `memory_mib` is the size of each that
+    tells. `only_for_containers`: Docker has them to give, and no process of this host sees them.
     """
 
     host: str
     present: tuple[int, ...] = ()
     in_use: frozenset[int] = frozenset()
+    memory_mib: Mapping[int, float] = field(default_factory=dict)
+    only_for_containers: bool = False
 
 
 class GpuWatch(Protocol):

@@ -202,7 +202,7 @@ def engine_command(request: DeploymentRequest, engine: Engine, model_name: str) 
         "0.0.0.0",
         ENGINE_PORT,
         request.parameters,
-        engine.image_with_tag(request.runtime_image, request.runtime_image_tag),
+        engine.image_with_tag(request.runtime_image, request.runtime_image_tag, len(request.gpus)),
     )
 
 

@@ -6,7 +6,7 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +38,8 @@ from controllers.docker_connection import connection
 from controllers.docker_engine import INSTANCE_LABEL, docker_address
 from controllers.engines.base import Engine
 from controllers.engines.catalogue import engines as all_engines
+from controllers.feasibility import refuse_infeasible
+from controllers.gpus import GpuInventory, read_gpus
 from controllers.health import HealthProbe, not_launched_here
 from controllers.image_help import ImageHelp
 from controllers.images import ensure_image
@@ -82,6 +84,7 @@ class DockerController:
         engines: Mapping[EngineName, Engine] | None = None,
         limits: ContainerLimits | None = None,
         polite_s: int = POLITE_S,
+        read_cards: Callable[[], GpuInventory] = read_gpus,
     ) -> None:
         self._locks_dir = runtime_dir / "ports"
         self._image_help = ImageHelp(runtime_dir / "image_help", instance)
@@ -91,6 +94,7 @@ class DockerController:
         self._engines = engines if engines is not None else all_engines()
         self._limits = limits or ContainerLimits()
         self._polite_s = polite_s
+        self._read_cards = read_cards
         self._running: dict[DeploymentIdentity, _Running] = {}
         self._guard = threading.Lock()
         self._health = HealthProbe()
@@ -116,6 +120,8 @@ class DockerController:
         engine = self._engines[request.engine]
         model = locate_model(request.model, self._models_dir, engine)
         command = engine_command(request, engine, model.name)
+        on_host = engine.locate_model(request.model, self._models_dir)
+        refuse_infeasible(engine, on_host, request, log, self._read_cards)
         self.delete_orphan(request.identity)
         with ExitStack() as stack:
             client = stack.enter_context(connection())

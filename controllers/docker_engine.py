@@ -32,6 +32,7 @@ LOG_LINES = 1000
 INSTANCE_LABEL = "autotuner/instance"
 """Every container of an autotuner has it (`controllers.base.DeploymentIdentity.labels`)."""
 
+_CDI_OF_NVIDIA = "nvidia.com/gpu="
 _NEVER = "0001-01-01"
 _START_DOCKER = "Start Docker, or let DOCKER_HOST name an engine that runs."
 _HINTS = {
@@ -91,10 +92,14 @@ class Usage:
 
 @dataclass(frozen=True)
 class EngineFacts:
-    """`gpus` says by what means containers are given GPUs of NVIDIA; empty where none is seen."""
+    """`gpus` says by what means containers are given GPUs of NVIDIA; empty where none is seen.
+
+    `gpu_indices` are those of the cards, where the engine tells them apart: a runtime does not.
+    """
 
     version: str
     gpus: str
+    gpu_indices: tuple[int, ...] = ()
 
 
 def docker_address() -> str | None:
@@ -118,7 +123,7 @@ class DockerEngine:
 
     def facts(self) -> EngineFacts:
         """What the engine says of itself."""
-        return self._ask(lambda client: _read_facts(client.info()))
+        return self._ask(lambda client: read_facts(client.info()))
 
     def version(self) -> str:
         return self._ask(lambda client: str(client.version().get("Version", "unknown")))
@@ -216,15 +221,27 @@ def _client(address: str) -> APIClient:
     return APIClient(version="auto", timeout=2 * ANSWER_S, **from_env)
 
 
-def _read_facts(info: Mapping[str, Any]) -> EngineFacts:
+def read_facts(info: Mapping[str, Any]) -> EngineFacts:
     """Of a runtime that was registered with the engine, or of devices as the Container Device
     Interface describes them, which engines tell of since version 28.2."""
     devices = [str(one.get("ID", "")) for one in info.get("DiscoveredDevices") or () if "ID" in one]
-    nvidia = sorted(one for one in devices if one.startswith("nvidia.com/gpu="))
+    nvidia = sorted(one for one in devices if one.startswith(_CDI_OF_NVIDIA))
     gpus = ", ".join(nvidia)
     if not gpus and "nvidia" in (info.get("Runtimes") or {}):
         gpus = "the runtime nvidia"
-    return EngineFacts(str(info.get("ServerVersion", "of unknown version")), gpus)
+    version = str(info.get("ServerVersion", "of unknown version"))
+    return EngineFacts(version, gpus, _card_indices(nvidia))
+
+
+def _card_indices(devices: Collection[str]) -> tuple[int, ...]:
+    """Of devices such as `nvidia.com/gpu=0`, or `=GPU-<uuid>`; `=all` and parts of a card are none.
+
+    NVIDIA's toolkit describes each card by its index, by its UUID, or by both.
+    """
+    names = [device.removeprefix(_CDI_OF_NVIDIA) for device in devices]
+    numbered = sorted(int(name) for name in names if name.isdecimal())
+    by_uuid = [name for name in names if name.startswith("GPU-")]
+    return tuple(numbered or range(len(by_uuid)))
 
 
 def _containers(client: APIClient) -> Iterator[EngineContainer]:

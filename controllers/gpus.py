@@ -1,23 +1,30 @@
 """The NVIDIA GPUs of this host, and what they do at this moment.
 
 Asked through NVML (nvidia-ml-py), the library below `nvidia-smi`, as its "NVML API Reference"
-says. A host without the driver has no GPUs, and that is no error.
+says. Where that is absent, a Docker engine may still have GPUs to give to containers: the host
+is another one, or this process runs in a container itself. A host without GPUs is no error.
 """
 
 from __future__ import annotations
 
+import functools
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import pynvml
 
+if TYPE_CHECKING:
+    from controllers.docker_engine import EngineFacts
+
 MIB = 1024 * 1024
 SAMPLE_INTERVAL_S = 0.5
+DOCKER_REMEMBERED_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,36 @@ class Gpu:
 
 @dataclass(frozen=True)
 class GpuInventory:
-    """The cards by index. `note` says why there are none, in words for users."""
+    """The cards by index. `note` says why there are none, in words for users.
+
+    `in_containers` are the indices of cards that only Docker tells of, and nothing but that.
+    """
 
     gpus: tuple[Gpu, ...]
     driver: str | None = None
     note: str = ""
+    in_containers: tuple[int, ...] = ()
+
+
+def host_gpus(
+    nvml: Any = pynvml, docker_facts: Callable[[], EngineFacts | None] | None = None
+) -> GpuInventory:
+    """The cards as the driver tells of them, else as the Docker engine does; never raises.
+
+    Docker is asked once a minute, and for 2 seconds at most.
+    """
+    found = read_gpus(nvml)
+    facts = None if found.gpus else (docker_facts or _docker_facts)()
+    if facts is None or not facts.gpus:
+        return found
+    if facts.gpu_indices:
+        known = f"Docker can give containers the GPUs {', '.join(map(str, facts.gpu_indices))}."
+    else:
+        known = (
+            f"Docker can give GPUs to containers by {facts.gpus}, and does not tell how many "
+            "there are: AUTOTUNER_GPUS names those that may be used, such as 0,1."
+        )
+    return replace(found, note=f"{found.note} {known}", in_containers=facts.gpu_indices)
 
 
 def read_gpus(nvml: Any = pynvml) -> GpuInventory:
@@ -57,6 +89,26 @@ def read_gpus(nvml: Any = pynvml) -> GpuInventory:
         return GpuInventory((), note=f"No GPU can be seen on this host: {error}.")
     note = "" if cards else "The NVIDIA driver is there, and no GPU."
     return GpuInventory(cards, driver, note)
+
+
+def _docker_facts() -> EngineFacts | None:
+    """What the engine says of itself; None where none answers."""
+    return _docker_facts_at(os.environ.get("DOCKER_HOST"), time.monotonic() // DOCKER_REMEMBERED_S)
+
+
+@functools.lru_cache(maxsize=1)
+def _docker_facts_at(host: str | None, span: float) -> EngineFacts | None:
+    """Remembered for one span of time."""
+    # docker-py takes a third of a second to load, which a host with a driver has no use for.
+    from controllers.docker_engine import DockerEngine, DockerUnavailable, docker_address
+
+    address = docker_address()
+    if address is None:
+        return None
+    try:
+        return DockerEngine(address).facts()
+    except DockerUnavailable:
+        return None
 
 
 @contextmanager

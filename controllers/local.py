@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from controllers.base import (
 from controllers.engine_records import EngineRecord, EngineRecords, identity_of
 from controllers.engines.base import Engine, LocalCommand
 from controllers.engines.catalogue import engines as all_engines
+from controllers.feasibility import refuse_infeasible
+from controllers.gpus import GpuInventory, read_gpus
 from controllers.health import HealthProbe, not_launched_here
 from controllers.ports import DEFAULT_RANGE, LOOPBACK, PortLease, lease_port
 from controllers.processes import (
@@ -76,6 +78,7 @@ class LocalController:
         port_range: tuple[int, int] = DEFAULT_RANGE,
         engines: Mapping[EngineName, Engine] | None = None,
         polite_s: float = POLITE_S,
+        read_cards: Callable[[], GpuInventory] = read_gpus,
     ) -> None:
         self._locks_dir = runtime_dir / "ports"
         self._records = EngineRecords(runtime_dir)
@@ -83,6 +86,7 @@ class LocalController:
         self._port_range = port_range
         self._engines = engines if engines is not None else all_engines()
         self._polite_s = polite_s
+        self._read_cards = read_cards
         self._running: dict[DeploymentIdentity, _Running] = {}
         self._guard = threading.Lock()
         self._health = HealthProbe()
@@ -119,6 +123,7 @@ class LocalController:
         if missing is not None:
             raise DeploymentError(missing.kind, missing.message)
         model = engine.locate_model(request.model, self._models_dir)
+        refuse_infeasible(engine, model, request, log, self._read_cards)
         self.delete_orphan(request.identity)
         lease = lease_port(self._locks_dir, self._port_range)
         try:

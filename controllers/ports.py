@@ -1,8 +1,10 @@
 """Which port an engine may listen on.
 
-Two guards together: a lock file for each port, held as long as the engine lives, so that no two
-processes of this user ever choose the same port; and a test whether the port can be bound, so that
-one taken by anybody else is skipped.
+Three guards together: a lock file for each port, held as long as the engine lives, so that no two
+processes of one installation choose the same port; a name that the kernel keeps for whoever has
+bound it, so that no two installations do, each of which has lock files of its own; and a test
+whether the port can be bound, so that one taken by anybody else is skipped. An engine binds its
+port seconds after it was chosen: the test alone would give one port to two of them.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import sys
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,15 +31,13 @@ class PortLease:
     The kernel drops the lock with the process, so a crash leaves nothing to clean up.
     """
 
-    def __init__(self, port: int, lock: int) -> None:
+    def __init__(self, port: int, guards: ExitStack) -> None:
         self.port = port
-        self._lock: int | None = lock
+        self._guards = guards
 
     def release(self) -> None:
         """Give the port back. Calling it twice is no error."""
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            os.close(lock)
+        self._guards.close()
 
     def __enter__(self) -> Self:
         return self
@@ -58,12 +60,13 @@ def lease_port(locks_dir: Path, port_range: tuple[int, int] = DEFAULT_RANGE) -> 
     locks_dir.mkdir(parents=True, exist_ok=True)
     first, last = port_range
     for port in range(first, last + 1):
-        lock = _try_lock(locks_dir / f"{port}.lock")
-        if lock is None:
-            continue
-        if can_bind(port):
-            return PortLease(port, lock)
-        os.close(lock)
+        with ExitStack() as guards:
+            if (
+                _lock(locks_dir / f"{port}.lock", guards)
+                and _claim_name(port, guards)
+                and can_bind(port)
+            ):
+                return PortLease(port, guards.pop_all())
     raise DeploymentError(
         FailureKind.PORT_TAKEN, f"No port from {first} to {last} is free on {LOOPBACK}."
     )
@@ -81,15 +84,31 @@ def can_bind(port: int, host: str = LOOPBACK) -> bool:
     return True
 
 
-def _try_lock(path: Path) -> int | None:
-    """A descriptor that holds the lock of `path`, or None when somebody else does.
+def _lock(path: Path, guards: ExitStack) -> bool:
+    """Lock `path` until `guards` are closed; False when somebody else has.
 
     Lock files are never deleted: whoever locks a deleted file locks nothing.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    guards.callback(os.close, descriptor)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        os.close(descriptor)
-        return None
-    return descriptor
+        return False
+    return True
+
+
+def _claim_name(port: int, guards: ExitStack) -> bool:
+    """Bind the port's name until `guards` are closed; False when somebody else has.
+
+    Linux keeps names that begin with a zero byte in no directory and by network namespace, as
+    ports are (unix(7), "Abstract sockets"). Elsewhere this guard is missing.
+    """
+    if sys.platform != "linux":
+        return True
+    name = guards.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+    try:
+        name.bind(f"\0inference-autotuner/port/{port}")
+    except OSError:
+        return False
+    return True

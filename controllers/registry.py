@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from controllers.base import Controller
+from controllers.cluster.settings import ClusterSettings, is_configured
 from controllers.container_plan import ContainerLimits
 from controllers.engines.catalogue import engines
 from controllers.local import LocalController
@@ -24,7 +26,8 @@ class ControllerSettings:
     `runtime_dir` holds records of running engines and locks of ports; all autotuners of one user
     should share it. `models_dir` is where relative model paths begin. `instance` tells this
     installation's engines from another's. `port_range` is its first and its last port.
-    `allowed_flags` are those that tasks may set although they are refused otherwise.
+    `allowed_flags` are those that tasks may set although they are refused otherwise. `namespaces`
+    are those of a cluster that tasks have used.
     """
 
     runtime_dir: Path
@@ -34,13 +37,15 @@ class ControllerSettings:
     llama_server_binary: str | None = None
     allowed_flags: tuple[str, ...] = ()
     container_limits: ContainerLimits = field(default_factory=ContainerLimits)
+    cluster: ClusterSettings = field(default_factory=ClusterSettings)
+    namespaces: Callable[[], Iterable[str]] = tuple
 
 
 def controller_for(mode: DeploymentMode, settings: ControllerSettings) -> Controller:
     """A new controller for `mode`.
 
     Raises:
-        DeploymentModeUnavailable: there is none yet.
+        DeploymentModeUnavailable: there is no word of a cluster here. It is not asked.
     """
     if mode is DeploymentMode.LOCAL:
         return LocalController(
@@ -61,6 +66,22 @@ def controller_for(mode: DeploymentMode, settings: ControllerSettings) -> Contro
             engines=engines(settings.llama_server_binary, settings.allowed_flags),
             limits=settings.container_limits,
         )
-    raise DeploymentModeUnavailable(
-        f"deployment_mode {mode.value!r} is not available in this version; use 'local' or 'docker'."
+    return _in_cluster(settings)
+
+
+def _in_cluster(settings: ControllerSettings) -> Controller:
+    if not is_configured(settings.cluster):
+        raise DeploymentModeUnavailable(
+            "deployment_mode 'ome' needs a Kubernetes cluster: neither AUTOTUNER_KUBECONFIG nor "
+            "KUBECONFIG nor ~/.kube/config names one, and this is no pod of one."
+        )
+    # The Kubernetes client takes half a second to load.
+    from controllers.ome import OmeController
+
+    return OmeController(
+        settings.cluster,
+        settings.runtime_dir,
+        settings.namespaces,
+        port_range=settings.port_range,
+        engines=engines(settings.llama_server_binary, settings.allowed_flags),
     )

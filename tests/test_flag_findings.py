@@ -12,6 +12,8 @@ from tuning.flag_findings import engine_of, flag_problems, flag_warnings, with_r
 from tuning.presets import presets
 from tuning.preview import preview_task
 
+pytestmark = pytest.mark.django_db
+
 VLLM = {"base_runtime": "vllm", "deployment_mode": "docker", "model": {"id_or_path": "meta/tiny"}}
 SGLANG = VLLM | {"base_runtime": "sglang"}
 
@@ -117,7 +119,6 @@ def test_doubts_are_warnings() -> None:
     assert 'did you mean "max-num-seqs"?' in found[0]
 
 
-@pytest.mark.django_db
 @pytest.mark.parametrize("values", [True, [True, False]])
 def test_a_refused_flag_names_the_setting_and_can_be_allowed(values: Any, settings: Any) -> None:
     sections = VLLM | {"parameters": {"trust-remote-code": values, "max-num-seqs": [8, 16]}}

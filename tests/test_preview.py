@@ -35,6 +35,7 @@ TEN = list(range(1, 11))
     {},
     {"baseline": False},
     {"max_iterations": 3},
+    {"max_parallel": 2},
     {"max_iterations": 3, "baseline": False},
     {"max_iterations": 500},
     {"strategy": "random", "max_iterations": 5, "seed": 3},
@@ -198,6 +199,17 @@ def test_a_continuous_range_is_as_long_as_its_limit() -> None:
     )
     assert (preview.configurations, preview.is_complete) == (8, True)
     assert preview.last_command
+
+
+def test_what_a_model_will_choose_last_is_not_foretold() -> None:
+    preview = preview_task(
+        minimal_task(
+            parameters={"threads": [1, 2, 3]},
+            optimization={"strategy": "bayesian", "max_iterations": 2},
+        )
+    )
+    assert (preview.configurations, preview.last_command) == (3, None)
+    assert preview.first_command
 
 
 def test_the_estimate_is_the_mean_of_earlier_experiments(seeding: Seeding) -> None:

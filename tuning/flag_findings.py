@@ -1,4 +1,8 @@
-"""What the engine's flag catalogue says of a whole task, before anything is launched."""
+"""What the engine's flag catalogue says of a whole task, before anything is launched.
+
+`with_right_flags` also asks what `gpu_findings` and `measuring_findings` say: all of them refuse a
+task that can't succeed.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,8 @@ from tuning.domain.names import EngineName, FlagValue
 from tuning.domain.parameters import Choices, Fixed, FloatRange, IntRange, Parameter
 from tuning.domain.spec import InvalidTask, Problem, TaskSpec
 from tuning.domain.spec_errors import Location, shown
+from tuning.gpu_findings import gpu_findings, hosts_for
+from tuning.measuring_findings import measuring_findings
 
 _MOST_COMBINATIONS = 1_000
 """Of the flags of one rule: as many are looked at."""
@@ -41,20 +47,27 @@ def with_right_flags(spec: TaskSpec) -> TaskSpec:
     Raises:
         InvalidTask: they are not.
     """
-    problems = flag_problems(spec, engine_of(spec.base_runtime))
+    engine, hosts = engine_of(spec.base_runtime), hosts_for(spec)
+    problems = (
+        flag_problems(spec, engine, hosts.most_gpus) or gpu_findings(spec, engine, hosts).problems
+    )
+    problems = (*problems, *measuring_findings(spec).problems)
     if problems:
         raise InvalidTask(problems)
     return spec
 
 
-def flag_problems(spec: TaskSpec, engine: Engine) -> tuple[Problem, ...]:
-    """What keeps every experiment from being launched."""
+def flag_problems(spec: TaskSpec, engine: Engine, gpus: int | None = None) -> tuple[Problem, ...]:
+    """What keeps every experiment from being launched.
+
+    `gpus` is how many the largest host has; where there is none, rules on it are not applied.
+    """
     found = [
         problem
         for name, parameter in spec.parameters.items()
         for problem in _problems_of(engine, name, parameter)
     ]
-    for broken in _broken_rules(spec, engine):
+    for broken in _broken_rules(spec, engine, gpus):
         if broken.by_every_experiment:
             found.append(
                 Problem(
@@ -66,8 +79,11 @@ def flag_problems(spec: TaskSpec, engine: Engine) -> tuple[Problem, ...]:
     return tuple(found)
 
 
-def flag_warnings(spec: TaskSpec, engine: Engine) -> Iterator[str]:
-    """What keeps some experiments from being launched, and what may be meant otherwise."""
+def flag_warnings(spec: TaskSpec, engine: Engine, gpus: int | None = None) -> Iterator[str]:
+    """What keeps some experiments from being launched, and what may be meant otherwise.
+
+    `gpus` is as for `flag_problems`.
+    """
     for unknown in islice(engine.catalogue.unknown(spec.parameters), _MOST_SAID):
         hint = f'did you mean "{unknown.nearest}"?' if unknown.nearest else "check its spelling"
         known = f"the flags of {engine.name} that are explained here"
@@ -79,7 +95,7 @@ def flag_warnings(spec: TaskSpec, engine: Engine) -> Iterator[str]:
         for _, value in _looked_at(parameter):
             for doubt in engine.catalogue.doubts({name: value}):
                 yield doubt.message
-    for broken in _broken_rules(spec, engine):
+    for broken in _broken_rules(spec, engine, gpus):
         if not broken.by_every_experiment:
             yield (
                 f"{broken.count:,} of {broken.looked_at:,} combinations of "
@@ -132,7 +148,7 @@ class _BrokenRule:
     by_every_experiment: bool
 
 
-def _broken_rules(spec: TaskSpec, engine: Engine) -> Iterator[_BrokenRule]:
+def _broken_rules(spec: TaskSpec, engine: Engine, gpus: int | None) -> Iterator[_BrokenRule]:
     catalogue = engine.catalogue
     canonical = {name: known[0].name for name in spec.parameters if (known := catalogue.find(name))}
     for rule in catalogue.rules:
@@ -143,7 +159,7 @@ def _broken_rules(spec: TaskSpec, engine: Engine) -> Iterator[_BrokenRule]:
         broken = [
             problem
             for combination in combinations
-            for problem in catalogue.broken((rule,), combination)
+            for problem in catalogue.broken((rule,), combination, gpus)
         ]
         if broken:
             # Of ranges only the ends are looked at, and between them other values may be right.

@@ -73,7 +73,8 @@ def _run(experiment_id: int) -> bool:
     if experiment is None:
         return False
     task_id = experiment.task_id
-    controller = build_controller(experiment.task.parsed_spec().deployment_mode)
+    spec = experiment.task.parsed_spec()
+    controller = build_controller(spec.deployment_mode)
     log = TaskLog(
         task_id,
         settings.AUTOTUNER_LOG_DIR,
@@ -81,7 +82,7 @@ def _run(experiment_id: int) -> bool:
     )
     with log:
         ports = build_ports(
-            controller, log, on_progress=PhaseBell(task_id), interrupted=asked_to_stop
+            spec, controller, log, on_progress=PhaseBell(task_id), interrupted=asked_to_stop
         )
         ended_as = run_experiment(experiment_id, ports)
     announce_task(task_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,10 @@ from tuning.domain.parameters import Configuration
 from tuning.domain.search import build_strategy
 from tuning.domain.space import SpaceError
 from tuning.domain.spec import InvalidTask, Problem, SearchStrategy, TaskSpec, parse_task
-from tuning.estimates import estimated_experiment_s
+from tuning.estimates import Capacity, estimated_experiment_s, estimated_total_s
 from tuning.flag_findings import engine_of, flag_problems, flag_warnings
+from tuning.gpu_findings import gpu_findings, hosts_for
+from tuning.measuring_findings import measuring_findings
 from tuning.orchestrator.plan import deployment_request
 
 MANY_RUNS = 200
@@ -39,9 +41,10 @@ class Preview:
     """`problems` is empty for a valid task; the rest is only known then.
 
     `configurations` counts experiments with the baseline, and is a lower bound when
-    `is_complete` is False. `estimate_s` is seconds for all of them, `gpus_needed` the most that
-    any one configuration takes. The commands are those of the first and the last configuration;
-    the last is None when it can't be told without going through thousands.
+    `is_complete` is False. `estimate_s` is seconds for all of them, as many side by side as there
+    is room for; `gpus_needed` is the most that any one configuration takes. The commands are those
+    of the first and the last configuration; the last is None when it can't be told without going
+    through thousands.
     """
 
     problems: tuple[Problem, ...] = ()
@@ -65,18 +68,24 @@ def preview_task(document: str | bytes | Mapping[str, Any]) -> Preview:
     except InvalidTask as invalid:
         return Preview(problems=invalid.problems)
     engine = engine_of(spec.base_runtime)
-    problems = flag_problems(spec, engine)
+    hosts = hosts_for(spec)
+    found = gpu_findings(spec, engine, hosts)
+    measuring = measuring_findings(spec)
+    problems = flag_problems(spec, engine, hosts.most_gpus) or found.problems
+    problems = (*problems, *measuring.problems)
     if problems:
         return Preview(problems=problems)
     extent = extent_of(spec.space(), engine.gpu_flags)
     runs, is_complete = _runs(spec, extent)
     experiment_s, _ = estimated_experiment_s(spec)
+    total_s = estimated_total_s(runs, experiment_s, Capacity().runs_at_once(spec))
     first, last = _first_configuration(spec), _last_configuration(spec, extent, runs)
+    of_flags = [*flag_warnings(spec, engine, hosts.most_gpus), *found.warnings, *measuring.warnings]
     return Preview(
-        warnings=tuple(_warnings(spec, engine, runs, runs * experiment_s)),
+        warnings=tuple(_warnings(spec, of_flags, runs, total_s)),
         configurations=runs,
         is_complete=is_complete,
-        estimate_s=runs * experiment_s,
+        estimate_s=total_s,
         gpus_needed=max((engine.gpus_needed(flags) for flags in extent.watched), default=0)
         or engine.gpus_needed({}),
         first_command=None if first is None else _command(spec, engine, first),
@@ -113,7 +122,7 @@ def _runs(spec: TaskSpec, extent: Extent) -> tuple[int, bool]:
     limit, baseline = spec.optimization.max_iterations, int(spec.optimization.baseline)
     if limit is not None and (extent.size is None or extent.size >= limit):
         return limit + baseline, True
-    # Only random search takes a continuous space, and it always has a limit.
+    # Only grid search has no limit, and it takes no continuous space.
     return (extent.size or 0) + baseline, extent.is_complete
 
 
@@ -125,6 +134,9 @@ def _first_configuration(spec: TaskSpec) -> Configuration | None:
 
 def _last_configuration(spec: TaskSpec, extent: Extent, runs: int) -> Configuration | None:
     limit, space = spec.optimization.max_iterations, spec.space()
+    if spec.optimization.strategy is SearchStrategy.BAYESIAN:
+        # It follows from what will be measured.
+        return None
     is_grid = spec.optimization.strategy is SearchStrategy.GRID_SEARCH
     is_cut = limit is not None and (extent.size is None or limit < extent.size)
     if is_grid and not is_cut:
@@ -166,7 +178,7 @@ def _request(spec: TaskSpec, parameters: Mapping[str, FlagValue]) -> DeploymentR
     return deployment_request(spec, identity, parameters)
 
 
-def _warnings(spec: TaskSpec, engine: Engine, runs: int, total_s: float) -> Iterator[str]:
+def _warnings(spec: TaskSpec, of_flags: Sequence[str], runs: int, total_s: float) -> Iterator[str]:
     refusal = mode_refusal(spec.deployment_mode)
     if refusal:
         yield f"{refusal} The task can be saved as a draft, but not started."
@@ -176,9 +188,9 @@ def _warnings(spec: TaskSpec, engine: Engine, runs: int, total_s: float) -> Iter
         )
         if failure:
             yield failure.message
-    yield from flag_warnings(spec, engine)
+    yield from of_flags
     if runs > MANY_RUNS:
-        yield f"{runs:,} experiments are a lot. Random search finds good values with far fewer."
+        yield f"{runs:,} experiments are a lot. Bayesian search finds good values with far fewer."
     limit_s = settings.AUTOTUNER_TASK_TIME_LIMIT_S
     if total_s > limit_s:
         yield (

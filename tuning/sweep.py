@@ -106,8 +106,9 @@ def make_room_for_every_gpu(conf: Any, **_: object) -> None:
 @worker_ready.connect
 def start_sweeping(sender: Any, **_: object) -> None:
     global _sweeper
-    gpus = len(HostGpus().cards().present)
-    _sweeper = Sweeper(WorkerPulse(sender.controller.concurrency, gpus))
+    cards = HostGpus().cards()
+    sizes = list(cards.memory_mib.values())
+    _sweeper = Sweeper(WorkerPulse(sender.controller.concurrency, len(cards.present), sizes))
     _sweeper.start()
 
 

@@ -140,6 +140,10 @@ class Engine(ABC):
     """The engine's container image, without a tag."""
     default_image_tag: ClassVar[str]
     """Used where a task names no tag."""
+    gpu_image_tag: ClassVar[str | None] = None
+    """Used in its place for a container that is given GPUs; None where one image does for both."""
+    runs_without_gpus: ClassVar[bool] = False
+    """Whether a command that asks for GPUs serves as well on a host that has none, more slowly."""
     shares_host_memory: ClassVar[bool] = False
     """Whether its processes pass tensors through shared memory, of which a container has little
     by itself."""
@@ -216,11 +220,17 @@ class Engine(ABC):
         """How many GPUs an engine with these flags takes; 0 for one that does without."""
         return 0
 
-    def image_with_tag(self, image: str | None = None, tag: str | None = None) -> str:
-        """The engine's own image, or `image`, of which only Docker's usual tag can be expected."""
+    def image_with_tag(
+        self, image: str | None = None, tag: str | None = None, gpus: int = 0
+    ) -> str:
+        """The engine's own image, or `image`, of which only Docker's usual tag can be expected.
+
+        `gpus` is how many the container is given.
+        """
         if image is not None:
             return f"{image}:{tag or 'latest'}"
-        return f"{self.image}:{tag or self.default_image_tag}"
+        own_tag = (gpus and self.gpu_image_tag) or self.default_image_tag
+        return f"{self.image}:{tag or own_tag}"
 
     def classify_exit(self, log_lines: Sequence[str], exit_code: int | None) -> Failure:
         """Why an engine that stopped by itself did so.
@@ -263,12 +273,20 @@ class Engine(ABC):
             DeploymentError: BAD_FLAG, for a flag that a task may not set, a value that its flag
                 does not take, and a broken rule between flags.
         """
+        self.check_flags(parameters)
+        return flag_arguments(parameters)
+
+    def check_flags(self, parameters: Mapping[str, FlagValue], gpus: int | None = None) -> None:
+        """Refuse what the engine would not start with, on `gpus` cards where their number is known.
+
+        Raises:
+            DeploymentError: as `flags` does.
+        """
         refusals = [self.flag_refusal(name, value) for name, value in parameters.items()]
-        problems = self.catalogue.problems(parameters) if self.checks_flags else []
+        problems = self.catalogue.problems(parameters, gpus) if self.checks_flags else []
         for message in (*refusals, *(problem.message for problem in problems)):
             if message:
                 raise DeploymentError(FailureKind.BAD_FLAG, message)
-        return flag_arguments(parameters)
 
     def _is_reserved(self, name: str) -> bool:
         """argparse takes the unambiguous beginning of a flag for the flag."""

@@ -35,6 +35,13 @@ _ENVIRONMENT = {"GGML_NO_BACKTRACE": "1"}
 _ASSERTION = re.compile(r"GGML_ASSERT|GGML_ABORT|ggml_abort")
 _ERROR_LEVEL = re.compile(r"^\S+ E ")
 
+_LAYERS = ("n-gpu-layers", "gpu-layers")
+_LAYERS_IN_WORDS = frozenset({"auto", "all"})
+_ON_DEVICES = "device"
+_SPLIT = "tensor-split"
+_NUMBERED_DEVICE = re.compile(r"[A-Za-z]+(\d+)")
+_MODES_WITH_MAIN_GPU = frozenset({"none", "row"})
+
 
 class LlamaCpp(Engine):
     """`llama_server_binary` names the binary to use; without it, PATH is searched for one."""
@@ -44,6 +51,9 @@ class LlamaCpp(Engine):
     # Nobody publishes an image under this name: it is built from the project's .devops directory.
     image = "llama.cpp"
     default_image_tag = "server"
+    gpu_image_tag = "server-cuda"
+    runs_without_gpus = True
+    gpu_flags = frozenset({*_LAYERS, _ON_DEVICES, _SPLIT, "split-mode", "main-gpu"})
     help_arguments = (("--help",),)
     reserved_flags = frozenset(
         {"model", "m", "alias", "a", "host", "port", "hf-repo", "model-url", "docker-repo"}
@@ -124,6 +134,23 @@ class LlamaCpp(Engine):
         except importlib.metadata.PackageNotFoundError:
             return None
 
+    def gpus_needed(self, parameters: Mapping[str, FlagValue]) -> int:
+        """None unless layers are asked onto GPUs; then one, or as many as the flags tell apart.
+
+        It counts the devices that it is given from 0, so that whoever names the device CUDA2 needs
+        three (llama.cpp, "Using multiple GPUs with llama.cpp").
+        """
+        devices = _words(parameters, _ON_DEVICES)
+        if devices == ["none"] or not _asks_for_gpus(parameters):
+            return 0
+        mode = str(parameters.get("split-mode", "layer"))
+        numbers = [int(found[1]) for one in devices if (found := _NUMBERED_DEVICE.fullmatch(one))]
+        highest = max(numbers, default=-1) + 1
+        parts = 1 if mode == "none" else len(_words(parameters, _SPLIT))
+        main = str(parameters.get("main-gpu", ""))
+        first = int(main) + 1 if mode in _MODES_WITH_MAIN_GPU and main.isdecimal() else 1
+        return max(1, len(devices), highest, parts, first)
+
     def telling_line(self, log_lines: Sequence[str]) -> str:
         """A failed assertion, else the first error: those that follow only pass it on."""
         for pattern in (_ASSERTION, _ERROR_LEVEL):
@@ -134,6 +161,33 @@ class LlamaCpp(Engine):
 
     def _binary(self) -> str | None:
         return shutil.which(self._configured_binary or "llama-server")
+
+
+def _asks_for_gpus(parameters: Mapping[str, FlagValue]) -> bool:
+    """By any number of layers but 0, or else by naming devices or their shares.
+
+    Without such a flag a server with support for GPUs takes what it finds; it is given none.
+    """
+    for name in _LAYERS:
+        value = parameters.get(name)
+        if value is not None and not isinstance(value, bool):
+            return str(value) in _LAYERS_IN_WORDS or _is_number_but_0(str(value))
+    return bool(_words(parameters, _ON_DEVICES) or _words(parameters, _SPLIT))
+
+
+def _is_number_but_0(text: str) -> bool:
+    try:
+        return int(text) != 0
+    except ValueError:
+        return False
+
+
+def _words(parameters: Mapping[str, FlagValue], name: str) -> list[str]:
+    """The parts of a flag's value, which commas (or slashes, between shares) separate."""
+    value = parameters.get(name)
+    if value is None or isinstance(value, bool):
+        return []
+    return [part.strip() for part in re.split("[,/]", str(value)) if part.strip()]
 
 
 def _own_arguments(model: str, served_model_name: str, host: str, port: int) -> tuple[str, ...]:

@@ -264,7 +264,8 @@ DEVICE_FLAGS = (
     _switch("--no-mmap", "load_mode", _LOAD_MODES["none"],
             "read the model instead of mapping it (older spelling of load-mode none)"),
     _setting("--n-gpu-layers --gpu-layers -ngl", "n_gpu_layers",
-             Whole(0, words={"auto": -1, "all": -2}), "auto", "layers kept on the GPU"),
+             Whole(-1, words={"auto": -1, "all": -2}), "auto",
+             "layers kept on the GPU; -1 is auto"),
     _setting("--split-mode -sm", "split_mode", Choice({
         name: Member("llama_split_mode", f"LLAMA_SPLIT_MODE_{name.upper()}")
         for name in ("none", "layer", "row", "tensor")

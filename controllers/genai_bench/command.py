@@ -56,7 +56,7 @@ BATCH_SIZE_TASKS = frozenset({"text-to-embeddings", "text-to-rerank"})
 
 # The plain `openai` backend drops `ignore_eos`, so that answers would end wherever the model likes.
 # llama.cpp's server understands it as vLLM's does.
-_API_BACKENDS = {
+API_BACKENDS = {
     EngineName.LLAMACPP: "vllm",
     EngineName.VLLM: "vllm",
     EngineName.SGLANG: "sglang",
@@ -83,7 +83,7 @@ def command(base_url: str, plan: BenchmarkPlan, scratch: Path) -> list[str]:
     level_option = "--batch-size" if plan.task in BATCH_SIZE_TASKS else "--num-concurrency"
     return [
         *(sys.executable, "-P", str(_LAUNCHER), "benchmark"),
-        *("--api-backend", _API_BACKENDS[plan.engine]),
+        *("--api-backend", API_BACKENDS[plan.engine]),
         *("--api-base", base_url.rstrip("/")),
         *("--api-key", NO_API_KEY),
         *("--api-model-name", plan.model_name),

@@ -47,11 +47,12 @@ def _spellings(secret: str) -> list[str]:
 class Output:
     """Follows genai-bench's lines, in the order in which it prints them; for one thread.
 
-    `points_asked_for` counts the load points that it asked for: it measures nothing while that is
-    one more than it was told.
+    `points_started` counts the load points begun, `points_asked_for` those that it asked for: it
+    measures nothing while that is one more than it was told.
     """
 
     def __init__(self, redact: Redactor) -> None:
+        self.points_started = 0
         self.points_asked_for = 0
         self._redact = redact
         self._tail: deque[str] = deque(maxlen=200)
@@ -68,6 +69,7 @@ class Output:
             return []
         self._tail.append(line)
         if _POINT_STARTS in line:
+            self.points_started += 1
             self._failures_of_point = 0
         if _REQUEST_FAILED in line:
             return self._failed_request(line)

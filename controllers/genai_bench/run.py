@@ -23,7 +23,7 @@ from controllers.genai_bench.failure import (
     describe_exit,
     describe_failed_requests,
     describe_point,
-    missing_result,
+    missing_points,
 )
 from controllers.genai_bench.flushing import Flushing
 from controllers.genai_bench.output import Output, Redactor
@@ -122,7 +122,11 @@ class GenaiBenchRun:
             return "warm-up"
         if not self._output.points_asked_for:
             return "genai-bench starts"
-        return "between two load points" if point is None else describe_point(point)
+        return (
+            "between two load points"
+            if point is None
+            else describe_point(point, self._plan.repeats)
+        )
 
     @property
     def finished(self) -> bool:
@@ -179,7 +183,8 @@ class GenaiBenchRun:
         point = self._current
         self._stop_processes()
         reasons = [] if reason_is_known else self._reasons()
-        self._failure = missing_result(point, how, reasons)
+        missing = [] if point is None else [point]
+        self._failure = missing_points(missing, self._plan.repeats, how, reasons)
         self._close()
 
     def _close(self) -> None:
@@ -263,14 +268,20 @@ def _prepare(workdir: Path) -> tuple[Path, Path]:
     genai-bench writes the key into its files, so nobody else may look into the scratch folder, and
     its log file, which only repeats what it prints, goes nowhere.
     """
-    if workdir.exists():
-        for entry in workdir.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink()
+    empty_directory(workdir)
     scratch, results = workdir / _SCRATCH_FOLDER, workdir / RESULTS_FOLDER
     results.mkdir(parents=True)
     scratch.mkdir(mode=0o700)
     (scratch / "genai_bench.log").symlink_to(os.devnull)
     return scratch, results
+
+
+def empty_directory(directory: Path) -> None:
+    """Take everything out of a directory, where it is there."""
+    if not directory.exists():
+        return
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        else:
+            entry.unlink()

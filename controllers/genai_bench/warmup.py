@@ -37,11 +37,15 @@ def typical_lengths(scenario: str) -> tuple[int, int]:
     return _DEFAULT_LENGTHS
 
 
+def _nothing_follows() -> None:
+    """The measuring waits by itself."""
+
+
 class WarmUp:
-    """Sends the warm-up's chats from a thread of its own.
+    """Sends the warm-up's chats from a thread of its own, then calls `then`.
 
     A warm-up that fails is only reported: if the engine is broken, the measurement will say so
-    better.
+    better. `then` is not called after `cancel`.
     """
 
     def __init__(
@@ -50,12 +54,14 @@ class WarmUp:
         plan: BenchmarkPlan,
         api_key: str | None,
         report: Callable[[str], None],
+        then: Callable[[], None] = _nothing_follows,
     ) -> None:
         self._url = f"{base_url.rstrip('/')}/v1/chat/completions"
         self._plan = plan
         self._headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
         self._redact = Redactor(api_key)
         self._report = report
+        self._then = then
         self._loop = asyncio.new_event_loop()
         self._task = self._loop.create_task(self._send_all())
         self._thread = threading.Thread(target=self._run, name="warm-up", daemon=True)
@@ -82,6 +88,7 @@ class WarmUp:
             self._report(f"warm-up failed: {type(error).__name__}: {error}")
         finally:
             self._loop.close()
+        self._then()
 
     async def _send_all(self) -> None:
         requests = self._plan.warmup_requests

@@ -22,18 +22,18 @@ from controllers.container_plan import (
 from controllers.docker import DockerController
 from controllers.engines.catalogue import engine
 from controllers.images import ensure_image, progress_lines
-from tests.controllers.conftest import INSTANCE, Lines, wait_for, wait_while_starting
+from tests.controllers.conftest import INSTANCE, PORT_RANGE, Lines, wait_for, wait_while_starting
 from tests.controllers.test_docker_conformance import (
     DockerHarness,
     docker_controller,
 )
-from tests.docker.engine import client
+from tests.docker.engine import client, llamacpp_image
 from tests.fake_engine.engine import FakeEngineKind
 from tests.fake_engine.image import IMAGE, TAG
 from tuning.domain.failures import FailureKind
 from tuning.domain.names import EngineName
 
-__all__ = ["client"]
+__all__ = ["client", "llamacpp_image"]
 
 
 @pytest.fixture
@@ -88,6 +88,52 @@ def test_leased_gpus_are_asked_for_by_number(
     (asked,) = inspected(client, deployment)["HostConfig"]["DeviceRequests"]
     assert asked["DeviceIDs"] == ["1", "3"]
     assert asked["Capabilities"] == [["gpu"]]
+
+
+def test_llamacpp_is_given_its_gpus_and_the_image_for_them(
+    harness: DockerHarness,
+    client: DockerClient,
+    llamacpp_image: str,
+    lines: Lines,
+    tmp_path: Path,
+) -> None:
+    llamacpp = engine(EngineName.LLAMACPP)
+    name = llamacpp.image_with_tag(gpus=1)
+    if client.images.list(name):
+        pytest.skip(f"the image {name} is here already, and is somebody's")
+    gguf(tmp_path / "models" / "m.gguf")
+    repository, _, tag = name.partition(":")
+    client.images.get(llamacpp_image).tag(repository, tag)
+    controller = DockerController(
+        tmp_path,
+        tmp_path / "models",
+        INSTANCE,
+        PORT_RANGE,
+        engines={EngineName.LLAMACPP: llamacpp},
+        polite_s=1,
+    )
+    request = dataclasses.replace(
+        harness.request(),
+        engine=EngineName.LLAMACPP,
+        model="m.gguf",
+        parameters={"n-gpu-layers": "all", "tensor-split": "1,1"},
+        gpus=(2, 3),
+    )
+    refusal, found = None, {}
+    try:
+        deployment = controller.deploy(request, lines)
+        found = inspected(client, deployment)
+        controller.delete(deployment)
+    except DeploymentError as error:
+        refusal = error.failure
+    finally:
+        client.images.remove(name)
+    if refusal is not None:
+        # An engine without NVIDIA's runtime, in its genuine words.
+        assert refusal.kind is FailureKind.ACCELERATOR_MISSING
+        return
+    assert found["Config"]["Image"] == name
+    assert found["HostConfig"]["DeviceRequests"][0]["DeviceIDs"] == ["2", "3"]
 
 
 def test_a_missing_image_is_pulled_in_vain_and_says_so(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from controllers.base import DeploymentError
+from controllers.base import DeploymentError, DeploymentIdentity, DeploymentRequest
+from controllers.container_plan import engine_command
 from controllers.engines.base import ContainerCommand
 from controllers.engines.catalogue import engine, engines
 from tuning.domain.names import EngineName, FlagValue
@@ -70,5 +71,24 @@ def test_an_image_of_the_users_own_takes_the_place_of_the_engines() -> None:
     one = engine(EngineName.LLAMACPP)
     assert one.image_with_tag() == "llama.cpp:server"
     assert one.image_with_tag(tag="b6710") == "llama.cpp:b6710"
+    assert one.image_with_tag(gpus=1) == "llama.cpp:server-cuda"
+    assert one.image_with_tag(tag="b6710", gpus=1) == "llama.cpp:b6710"
+    assert engine(EngineName.VLLM).image_with_tag(gpus=2) == "vllm/vllm-openai:latest"
+    assert one.image_with_tag("host:5000/mine", gpus=1) == "host:5000/mine:latest"
     assert one.image_with_tag("host:5000/mine") == "host:5000/mine:latest"
     assert one.image_with_tag("host:5000/mine", "v2") == "host:5000/mine:v2"
+
+
+@pytest.mark.parametrize(("gpus", "image"), [((), "server"), ((0, 1), "server-cuda")])
+def test_llamacpp_on_gpus_has_an_image_of_its_own(gpus: tuple[int, ...], image: str) -> None:
+    request = DeploymentRequest(
+        identity=DeploymentIdentity("test", 1, 2, 1),
+        engine=EngineName.LLAMACPP,
+        model="m.gguf",
+        served_model_name="m",
+        parameters={"n-gpu-layers": 99},
+        gpus=gpus,
+    )
+    found = engine_command(request, engine(EngineName.LLAMACPP), "/model/m.gguf")
+    assert found.image == f"llama.cpp:{image}"
+    assert found.arguments[-2:] == ("--n-gpu-layers", "99")

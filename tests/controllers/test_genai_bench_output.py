@@ -12,7 +12,7 @@ from controllers.genai_bench import child as child_modules
 from controllers.genai_bench.failure import (
     describe_exit,
     describe_failed_requests,
-    missing_result,
+    missing_points,
 )
 from controllers.genai_bench.output import ASKS, Output, Redactor
 
@@ -65,7 +65,7 @@ def test_only_the_first_failed_requests_of_each_point_are_shown() -> None:
 def test_points_are_counted_as_they_are_asked_for() -> None:
     output = Output(Redactor(None))
     assert [output.follow(line) for line in (ASKS, START, ASKS)] == [[], [START], []]
-    assert output.points_asked_for == 2
+    assert (output.points_started, output.points_asked_for) == (1, 2)
 
 
 def test_what_asks_is_what_is_understood() -> None:
@@ -86,18 +86,24 @@ def test_the_exception_tells_more_than_the_lines_around_it() -> None:
     assert telling_line_of() is None
 
 
-def test_a_failure_names_the_point_and_is_short() -> None:
-    point = LoadPoint("D(16,8)", 4, repeat=1)
-    message = missing_result(point, describe_exit(1), ["x" * 5000]).message
-    assert message.startswith(
-        "genai-bench ended with exit code 1 without a result for D(16,8) at concurrency 4, repeat 2"
+def test_a_failure_names_some_missing_points_and_counts_the_rest() -> None:
+    points = [LoadPoint("D(16,8)", level, repeat) for repeat in (0, 1) for level in (1, 2, 4)]
+    message = missing_points(points, 2, describe_exit(1), ["x" * 5000]).message
+    assert message.startswith("genai-bench ended with exit code 1 without a result for D(16,8) at")
+    assert (
+        "concurrency 4, repeat 1 of 2; D(16,8) at concurrency 1, repeat 2 of 2; 2 more" in message
     )
     assert len(message) < 1000
 
 
 def test_a_failure_before_any_point_was_wanted_says_so() -> None:
-    message = missing_result(None, describe_exit(2), []).message
+    message = missing_points([], 1, describe_exit(2), []).message
     assert message == "genai-bench ended with exit code 2 without a result for any load point"
+
+
+def test_a_repeat_that_was_not_planned_is_told_from_the_first() -> None:
+    again = LoadPoint("D(16,8)", 4, repeat=1)
+    assert missing_points([again], 1, "It ended", []).message.endswith("concurrency 4, repeat 2")
 
 
 def test_a_signal_is_named() -> None:

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from controllers.gpus import MIB, Gpu, GpuInventory, GpuSampler, metrics_of, read_gpus
+from controllers.docker_engine import read_facts
+from controllers.gpus import (
+    MIB,
+    Gpu,
+    GpuInventory,
+    GpuSampler,
+    host_gpus,
+    metrics_of,
+    read_gpus,
+)
 from tests.services import wait_until
 
 H100 = Gpu(0, "GPU-0", "NVIDIA H100 80GB HBM3", 81_920.0, 1_024.0, 50.0, 40.0, 300.0)
@@ -100,6 +110,48 @@ def test_what_a_card_does_not_tell_is_unknown() -> None:
 def test_this_host_can_be_asked_whatever_it_has() -> None:
     found = read_gpus()
     assert bool(found.gpus) != bool(found.note)
+
+
+def told_by_docker(**info: Any) -> GpuInventory:
+    """The inventory of a host without a driver whose Docker engine says this of itself."""
+    return host_gpus(FakeNvml(has_driver=False), lambda: read_facts(info))
+
+
+def test_where_the_driver_answers_docker_is_not_asked() -> None:
+    def ask() -> None:
+        raise AssertionError
+
+    assert len(host_gpus(FakeNvml(cards=2), ask).gpus) == 2
+
+
+def test_without_a_driver_docker_tells_of_devices_for_containers() -> None:
+    devices = [{"ID": f"nvidia.com/gpu={name}"} for name in ("10", "all", "0", "9", "0:1")]
+    found = told_by_docker(DiscoveredDevices=[*devices, {"ID": "vendor.com/nic=1"}])
+    assert found.gpus == ()
+    assert found.in_containers == (0, 9, 10)
+    assert "NVML Shared Library Not Found" in found.note
+    assert found.note.endswith("Docker can give containers the GPUs 0, 9, 10.")
+    by_uuid = [{"ID": f"nvidia.com/gpu={name}"} for name in ("GPU-aa", "GPU-bb", "all")]
+    assert told_by_docker(DiscoveredDevices=by_uuid).in_containers == (0, 1)
+
+
+def test_a_runtime_does_not_tell_how_many_there_are() -> None:
+    found = told_by_docker(Runtimes={"runc": {}, "nvidia": {"path": "nvidia-container-runtime"}})
+    assert found.in_containers == ()
+    assert "by the runtime nvidia" in found.note
+    assert "AUTOTUNER_GPUS" in found.note
+
+
+def test_an_engine_without_gpus_changes_nothing() -> None:
+    without = read_gpus(FakeNvml(has_driver=False))
+    assert told_by_docker(Runtimes={"runc": {}}, DiscoveredDevices=None) == without
+    assert host_gpus(FakeNvml(has_driver=False), lambda: None) == without
+
+
+def test_no_docker_engine_is_no_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody.sock")
+    without = read_gpus(FakeNvml(has_driver=False))
+    assert host_gpus(FakeNvml(has_driver=False)) == without
 
 
 def test_samples_become_means_and_a_maximum() -> None:

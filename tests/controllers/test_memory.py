@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from controllers.engines.memory import MemoryEstimate, Verdict, estimate
 from controllers.engines.memory.facts import language_facts
+from controllers.engines.memory.flags import Flags as EngineFlags
+from controllers.engines.memory.flags import decides_on_memory
 from controllers.engines.memory.parameters import count_parameters
 from controllers.engines.memory.verdict import MIB
 from tests.controllers.memory_deployments import (
@@ -324,6 +326,29 @@ def test_odd_values_in_a_configuration_never_raise(value: object) -> None:
         shape = config(name)
         for key in (*shape, "layer_types", "quantization_config", "text_config", "dtype"):
             assert estimate(VLLM, {**shape, key: value}, {}, H100).reason
+
+
+def test_the_flags_that_decide_are_those_that_are_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: set[str] = set()
+
+    def recording(method: Callable[..., Any]) -> Callable[..., Any]:
+        def record(self: EngineFlags, *names: str) -> Any:
+            asked.update(names)
+            return method(self, *names)
+
+        return record
+
+    for name in ("text", "is_on", "sets"):
+        monkeypatch.setattr(EngineFlags, name, recording(getattr(EngineFlags, name)))
+    for engine, name, quantization, card, flags in KNOWN_GOOD:
+        estimate(engine, config(name, quantization), flags, card)
+    for flag in ({}, {"n-gpu-layers": "all"}):
+        estimate(LLAMACPP, LLAMA_GGUF, flag, H100, Q4_K_M)
+    assert {name for name in asked if not decides_on_memory(name)} == set()
+    assert decides_on_memory("--cpu_offload_gb")
+    assert not decides_on_memory("schedule-policy")
 
 
 def test_llamacpp_lays_out_the_cache_of_the_whole_context() -> None:

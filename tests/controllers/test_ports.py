@@ -25,6 +25,15 @@ def test_the_lowest_free_port_is_given_first(tmp_path: Path) -> None:
         assert (first.port, second.port) == (FIRST, FIRST + 1)
 
 
+def test_installations_with_locks_of_their_own_get_different_ports(tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    with lease_port(here, RANGE) as first, lease_port(there, RANGE) as second:
+        # Nothing listens yet: an engine takes seconds until it does.
+        assert (first.port, second.port) == (FIRST, FIRST + 1)
+    with lease_port(there, RANGE) as again:
+        assert again.port == FIRST
+
+
 def test_a_released_port_is_given_again(tmp_path: Path) -> None:
     lease = lease_port(tmp_path, RANGE)
     lease.release()

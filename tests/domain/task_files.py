@@ -51,6 +51,13 @@ OLDER_TASK: dict[str, Any] = {
     },
 }
 
+OLDER_OME_TASK: dict[str, Any] = {
+    **OLDER_TASK,
+    "task_name": "simple-tune",
+    "deployment_mode": "ome",
+    "base_runtime": "sglang-llama-small",
+}
+
 FULL_TASK: dict[str, Any] = {
     **_MINIMAL,
     "description": "Every field.",
@@ -67,6 +74,11 @@ FULL_TASK: dict[str, Any] = {
         "ctx-size": 4096,
     },
     "constraints": ["threads * parallel <= 8", "flash-attn or cache-type-k == 'f16'"],
+    "ome": {
+        "runtime": "srt-smollm",
+        "measuring": "benchmark_job",
+        "results_storage": "pvc://results/autotuner",
+    },
     "optimization": {
         "strategy": "random",
         "objective": {"metric": "ttft_p99_s", "direction": "minimize"},

@@ -11,7 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 from pydantic.fields import FieldInfo
 
-from tests.domain.task_files import FULL_TASK, OLDER_TASK, minimal_task
+from tests.domain.task_files import FULL_TASK, OLDER_OME_TASK, OLDER_TASK, minimal_task
 from tuning.domain.spec import parse_task, task_json_schema
 from tuning.domain.spec_errors import Section
 
@@ -31,7 +31,7 @@ def test_the_schema_is_valid_in_its_own_dialect() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
 
-@pytest.mark.parametrize("document", [minimal_task(), OLDER_TASK, FULL_TASK])
+@pytest.mark.parametrize("document", [minimal_task(), OLDER_TASK, OLDER_OME_TASK, FULL_TASK])
 def test_task_files_validate_as_written_and_as_normalised(document: dict[str, Any]) -> None:
     for form in (document, parse_task(document).to_document()):
         assert [error.message for error in VALIDATOR.iter_errors(form)] == []
@@ -51,6 +51,8 @@ def test_every_example_is_a_task_file(path: Path) -> None:
         minimal_task(model={}),
         minimal_task(parameters={"a": []}),
         minimal_task(parameters={"a": {"type": "int", "low": 1}}),
+        minimal_task(base_runtime="llama-3-2-1b-instruct-rt"),
+        minimal_task(ome={"measuring": "job"}),
         minimal_task(slo={"ttft": {"p98": 1}}),
         minimal_task(slo={"ttft_p99_s": {"max": 1, "hrd": True}}),
         minimal_task(benchmark={"num_concurrency": ["4"]}),

@@ -90,7 +90,11 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
         'did you mean "threads"',
     ),
     (minimal_task(constraints=["threads > 99"]), "constraints", "allow none of the configurations"),
-    (section("optimization", strategy="grid"), "optimization.strategy", "grid_search, random"),
+    (
+        section("optimization", strategy="grid"),
+        "optimization.strategy",
+        "grid_search, random, bayesian",
+    ),
     (section("optimization", strategy="random"), "optimization.max_iterations", "must be given"),
     (
         section("optimization", objective="minimise_latency"),

@@ -167,6 +167,7 @@ def parser() -> argparse.ArgumentParser:
 def main() -> None:
     flags = parser().parse_args()
     print(f"INFO: loading {flags.model}", flush=True)
+    print(f"INFO: server_args={flags}", flush=True)
     for line in range(flags.print_lines):
         print(f"INFO: line {line}", flush=True)
     misbehave(flags)

@@ -39,19 +39,42 @@ class FakeWatch:
 
 @dataclass
 class FakeHost:
-    """`gpus` cards, some `in_use`; an engine takes as many as its `tensor-parallel-size`."""
+    """`gpus` cards, some `in_use`; an engine takes as many as its `tensor-parallel-size`.
+
+    It `takes` some also without that flag.
+    The model needs cards of `model_mib`; `sizes` are those of the cards that tell.
+    """
 
     gpus: int = 8
     in_use: set[int] = field(default_factory=set)
     gpu_watch: FakeWatch = field(default_factory=lambda: FakeWatch({}))
     watched: tuple[int, ...] = ()
     name: str = HOST
+    takes: int = 0
+    runs_on_cpu: bool = False
+    sizes: Mapping[int, float] = field(default_factory=dict)
+    model_mib: float = 0.0
+    only_for_containers: bool = False
 
     def needed(self, spec: TaskSpec, parameters: Mapping[str, FlagValue]) -> int:
-        return int(parameters.get(GPUS_FLAG, 0))
+        return int(parameters.get(GPUS_FLAG, self.takes))
+
+    def can_do_without(self, spec: TaskSpec) -> bool:
+        return self.runs_on_cpu
+
+    def fits(
+        self, spec: TaskSpec, parameters: Mapping[str, FlagValue], cards_mib: Sequence[float]
+    ) -> bool:
+        return min(cards_mib) >= self.model_mib
 
     def cards(self) -> HostCards:
-        return HostCards(self.name, tuple(range(self.gpus)), frozenset(self.in_use))
+        return HostCards(
+            self.name,
+            tuple(range(self.gpus)),
+            frozenset(self.in_use),
+            memory_mib=self.sizes,
+            only_for_containers=self.only_for_containers,
+        )
 
     def watch(self, gpus: Sequence[int]) -> GpuWatch:
         self.watched = tuple(gpus)
@@ -109,7 +132,7 @@ def pending(task: Task, *gpus: int) -> list[int]:
     return [experiment.pk for experiment in made]
 
 
-def live_worker(host: str = HOST, gpus: int = 8) -> None:
+def live_worker(host: str = HOST, gpus: int = 8, cards_mib: Sequence[float] = ()) -> None:
     now = timezone.now()
     WorkerHeartbeat.objects.create(
         name=f"{host}/1/1.00",
@@ -118,6 +141,7 @@ def live_worker(host: str = HOST, gpus: int = 8) -> None:
         version="0",
         concurrency=8,
         gpus=gpus,
+        cards_mib=list(cards_mib),
         started_at=now,
         heartbeat_at=now,
     )

@@ -125,6 +125,14 @@ def test_a_dead_process_is_told_from_a_living_one_and_from_another_hosts() -> No
     assert process_is_gone(owner)
 
 
+def test_a_clock_that_was_set_a_little_kills_nobody() -> None:
+    started = psutil.Process().create_time()
+    for apart_s in (-1.0, 1.0):
+        assert not process_is_gone(process_name(os.getpid(), started + apart_s))
+    assert process_is_gone(process_name(os.getpid(), started - 10))
+    assert not process_is_gone("no name of a process at all")
+
+
 def test_a_reused_pid_is_not_taken_for_the_owner() -> None:
     assert process_is_gone(process_name(os.getpid(), 12345.0))
 

@@ -176,17 +176,6 @@ def test_a_docker_that_does_not_answer_is_a_warning(
     assert found.hint
 
 
-def test_a_kubeconfig_is_found_where_it_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    config = tmp_path / "config"
-    monkeypatch.setenv("KUBECONFIG", f"{tmp_path / 'none'}:{config}")
-    assert check_engines.kubernetes().state is CheckState.WARNING
-    config.touch()
-    assert f"kubeconfig found at {config}" in check_engines.kubernetes().detail
-
-
 @pytest.mark.parametrize(
     ("script", "state", "detail"),
     [

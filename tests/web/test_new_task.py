@@ -161,7 +161,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("runtime_image_tag", "a\0b", "runtime_image_tag"),
     ("benchmark__model_name", "\0", "benchmark-model_name"),
     ("benchmark__model_tokenizer", "\0", "benchmark-model_tokenizer"),
-    ("optimization__strategy", "bayesian", "optimization-strategy"),
+    ("optimization__strategy", "clairvoyant", "optimization-strategy"),
     ("optimization__strategy", "random", "optimization-max_iterations"),
     ("optimization__objective", "fastest", "optimization-objective"),
     ("optimization__objective", "metric", "optimization-objective-metric"),

@@ -97,6 +97,7 @@ LIMITS = st.fixed_dictionaries(
         "steepness": st.floats(1e-6, 1e6),
     },
 )
+NAMESPACES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 COUNTS = st.integers(1, 1_000_000)
 METRIC_NAMES = [name for name in ALL_METRIC_NAMES if name not in GOODPUT_METRICS]
 """Goodput makes demands on the limits and concurrencies of the same task."""
@@ -108,8 +109,16 @@ DOCUMENTS = st.fixed_dictionaries(
         "task_name": TEXTS,
         "description": st.lists(WORDS, max_size=3).map("\n".join),
         "deployment_mode": st.sampled_from(["local", "docker", "ome"]),
-        "model": st.fixed_dictionaries({"id_or_path": TEXTS}, optional={"namespace": TEXTS}),
+        "model": st.fixed_dictionaries({"id_or_path": TEXTS}, optional={"namespace": NAMESPACES}),
         "base_runtime": st.sampled_from(["vllm", "sglang", "llamacpp"]),
+        "ome": st.fixed_dictionaries(
+            {},
+            optional={
+                "runtime": st.none() | st.sampled_from(["srt-llama", "vllm-llama-3.3", "rt"]),
+                "measuring": st.sampled_from(["direct", "benchmark_job"]),
+                "results_storage": st.just("pvc://results/a/b.c"),
+            },
+        ).filter(lambda ome: "results_storage" in ome or ome.get("measuring") != "benchmark_job"),
         "runtime_image": st.none() | st.sampled_from(["a", "host:5000/b/c_d", "x.y/z--1"]),
         "runtime_image_tag": st.none() | TEXTS,
         "parameters": st.dictionaries(
@@ -342,7 +351,7 @@ def test_the_cheaper_search_is_set_on_both_tabs() -> None:
         spec = parse_task(cheaper.source)
         assert cheaper.tab is editor.tab
         assert (spec.optimization.strategy.value, spec.optimization.max_iterations) == (
-            "random",
+            "bayesian",
             40,
         )
 

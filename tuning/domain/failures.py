@@ -16,6 +16,9 @@ class FailureKind(StrEnum):
     MODEL_MISSING = "model_missing"
     ACCELERATOR_MISSING = "accelerator_missing"
     TOO_FEW_GPUS = "too_few_gpus"
+    FORBIDDEN = "forbidden"
+    INVALID_SPEC = "invalid_spec"
+    CLUSTER_UNAVAILABLE = "cluster_unavailable"
     PORT_TAKEN = "port_taken"
     STARTUP_TIMEOUT = "startup_timeout"
     CRASHED = "crashed"
@@ -34,11 +37,13 @@ class FailureKind(StrEnum):
         return self in _INFRASTRUCTURE_FAULTS
 
 
-_INFRASTRUCTURE_FAULTS = frozenset({FailureKind.PORT_TAKEN, FailureKind.LOST_WORKER})
+_INFRASTRUCTURE_FAULTS = frozenset(
+    {FailureKind.PORT_TAKEN, FailureKind.LOST_WORKER, FailureKind.CLUSTER_UNAVAILABLE}
+)
 
 _HINTS: dict[FailureKind, str] = {
     FailureKind.OUT_OF_MEMORY: (
-        "The engine ran out of memory. Lower its memory share, context length or batch size, "
+        "There is too little memory. Lower the memory share, context length or batch size, "
         "or spread the model over more GPUs."
     ),
     FailureKind.BAD_FLAG: (
@@ -63,6 +68,18 @@ _HINTS: dict[FailureKind, str] = {
     FailureKind.TOO_FEW_GPUS: (
         "The configuration takes more GPUs than there are on any one host. Lower its tensor, "
         "pipeline or data parallelism, or keep it out by a constraint such as `tp-size <= 4`."
+    ),
+    FailureKind.FORBIDDEN: (
+        "The cluster does not let the autotuner do this. docs/ome-rbac.yaml has all the rights "
+        "that it needs; `manage.py doctor` says which are missing."
+    ),
+    FailureKind.INVALID_SPEC: (
+        "The cluster refuses an object as it is. The message has its own words; look at the "
+        "runtime, the model and the namespace that the task names."
+    ),
+    FailureKind.CLUSTER_UNAVAILABLE: (
+        "The cluster's API server did not answer. `manage.py doctor` says which one is asked; "
+        "resume the task once it is back."
     ),
     FailureKind.PORT_TAKEN: (
         "No free port was left, or another program took it. Free one of 8000-8100 and try again."

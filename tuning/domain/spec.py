@@ -8,95 +8,53 @@ reference for users.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from pathlib import PurePosixPath
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     Field,
     ModelWrapValidatorHandler,
     PlainSerializer,
     PlainValidator,
     Strict,
-    StrictBool,
-    StringConstraints,
     ValidationError,
-    ValidationInfo,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
 
+from tuning.domain.cluster_names import JOB_MODEL_NAME, with_older_runtime
 from tuning.domain.image_names import image_name_fault
-from tuning.domain.measuring.pruning import Pruning
 from tuning.domain.names import DeploymentMode, EngineName
-from tuning.domain.objectives import NAMED_OBJECTIVES, Objective
+from tuning.domain.objectives import Objective
 from tuning.domain.parameters import Parameter
 from tuning.domain.slo import Slo, with_implicit_slos
 from tuning.domain.space import ParameterSpace
 from tuning.domain.spec_checks import nothing_left, problems_between_sections, read_constraints
 from tuning.domain.spec_document import load_document, read_document, unusable_values
-from tuning.domain.spec_errors import (
-    InvalidSection,
-    InvalidTask,
-    Problem,
-    Section,
-    problems_of,
-    shown,
+from tuning.domain.spec_errors import InvalidTask, Problem, Section, problems_of
+from tuning.domain.spec_parameters import read_parameters, write_parameters
+from tuning.domain.spec_schema import completed
+from tuning.domain.spec_sections import (
+    BenchmarkSpec,
+    ModelSpec,
+    OmeMeasuring,
+    OmeSpec,
+    OptimizationSpec,
+    SearchStrategy,
+    Text,
 )
-from tuning.domain.spec_objective import read_objective, write_objective
-from tuning.domain.spec_parameters import Integer, Number, read_parameters, write_parameters
-from tuning.domain.spec_schema import OBJECTIVE_SCHEMA, completed
 from tuning.domain.spec_slo import read_slos, write_slos
-from tuning.domain.traffic import scenario_fault
 
-__all__ = ["InvalidTask", "Problem", "TaskSpec", "parse_task", "read_document", "task_json_schema"]
-
-_OTHER_BENCHMARK_TASKS = (
-    "text-to-embeddings",
-    "text-to-rerank",
-    "text-to-image",
-    "text-to-speech",
-    "image-text-to-text",
-    "image-to-embeddings",
-)
-
-ONE_WEEK_S = 604_800
-_LONGEST_SCENARIO = 64
-
-
-class SearchStrategy(StrEnum):
-    """How the next configurations are chosen."""
-
-    GRID_SEARCH = "grid_search"
-    RANDOM = "random"
-
-
-def _in_a_list(value: object) -> object:
-    """A single number stands for a list of one; what is no number is left for the list to judge."""
-    return [value] if isinstance(value, int | float) else value
-
-
-def _some_distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    if not values:
-        raise ValueError("must have at least one entry")
-    places: dict[Any, int] = {}
-    repeated = [index for index, one in enumerate(values) if places.setdefault(one, index) < index]
-    if repeated:
-        raise InvalidSection(
-            Problem((index,), "is there twice; keep one", shown(values[index]))
-            for index in repeated
-        )
-    return values
-
-
-def _scenario(scenario: str) -> str:
-    fault = scenario_fault(scenario)
-    if fault:
-        raise ValueError(fault)
-    return scenario
+__all__ = [
+    "InvalidTask",
+    "Problem",
+    "SearchStrategy",
+    "TaskSpec",
+    "parse_task",
+    "read_document",
+    "task_json_schema",
+]
 
 
 def _image_name(name: str) -> str:
@@ -104,186 +62,6 @@ def _image_name(name: str) -> str:
     if fault:
         raise ValueError(fault)
     return name
-
-
-Text = Annotated[str, Strict(), StringConstraints(strip_whitespace=True, min_length=1)]
-Count = Annotated[int, Strict(), Field(ge=1, le=1_000_000)]
-Scenario = Annotated[Text, Field(max_length=_LONGEST_SCENARIO), AfterValidator(_scenario)]
-
-
-class ModelSpec(Section):
-    """Which model is served."""
-
-    older_keys: ClassVar[tuple[str, ...]] = ("name",)
-
-    id_or_path: Text = Field(
-        description="A path, a hub id, or the name of a model known to the cluster.",
-        examples=["models/SmolLM2-135M-Instruct.gguf", "meta-llama/Llama-3.2-1B-Instruct"],
-    )
-    namespace: Annotated[Text, Field(max_length=63)] = Field(
-        default="autotuner",
-        description="Kubernetes namespace in which OME serves the model; unused otherwise.",
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_older_name(cls, section: object) -> object:
-        if not isinstance(section, Mapping) or "name" not in section or "id_or_path" in section:
-            return section
-        return {("id_or_path" if key == "name" else key): item for key, item in section.items()}
-
-
-class OmeMeasuring(StrEnum):
-    """Who runs genai-bench against an engine in a cluster."""
-
-    DIRECT = "direct"
-    BENCHMARK_JOB = "benchmark_job"
-
-
-class OmeSpec(Section):
-    """How OME serves and measures the model; unused by other deployment modes."""
-
-    runtime: Annotated[Text, Field(max_length=63)] | None = Field(
-        default=None,
-        description="Name of the ServingRuntime or ClusterServingRuntime that tells how the engine "
-        "is run. Left out, the one that OME would choose for the model.",
-        examples=["srt-llama-3-2-1b-instruct"],
-    )
-    measuring: OmeMeasuring = Field(
-        default=OmeMeasuring.DIRECT,
-        description="`direct` runs genai-bench here, through a port-forward; `benchmark_job` has "
-        "OME run it in the cluster.",
-    )
-    results_storage: Annotated[Text, Field(pattern=r"^pvc://")] | None = Field(
-        default=None,
-        validate_default=True,
-        description="Where BenchmarkJobs leave their results: `pvc://<claim>/<folder>`.",
-        examples=["pvc://benchmark-results/autotuner"],
-    )
-
-    @field_validator("results_storage")
-    @classmethod
-    def _a_job_needs_storage(cls, storage: str | None, info: ValidationInfo) -> str | None:
-        if storage is None and info.data.get("measuring") is OmeMeasuring.BENCHMARK_JOB:
-            raise ValueError("must be given for benchmark_job: its results are read from there")
-        return storage
-
-
-class OptimizationSpec(Section):
-    """What is searched for, and for how long."""
-
-    strategy: SearchStrategy = Field(
-        default=SearchStrategy.GRID_SEARCH,
-        description="`grid_search` tries every configuration, `random` draws `max_iterations`.",
-    )
-    objective: Annotated[
-        Objective,
-        PlainValidator(read_objective),
-        PlainSerializer(write_objective),
-        WithJsonSchema(OBJECTIVE_SCHEMA),
-    ] = Field(
-        default=NAMED_OBJECTIVES["minimize_latency"],
-        description="What makes a configuration better: a name, or a metric with a direction.",
-        examples=["maximize_throughput", {"metric": "ttft_p99_s", "direction": "minimize"}],
-    )
-    max_iterations: Count | None = Field(
-        default=None,
-        validate_default=True,
-        description="At most this many configurations, the baseline not counted. Without it, "
-        "grid_search tries them all.",
-        examples=[20],
-    )
-    timeout_per_iteration: Annotated[Number, Field(gt=0, le=ONE_WEEK_S)] = Field(
-        default=600.0,
-        description="Seconds after which a phase of one experiment is given up: first starting "
-        "the engine, then measuring it.",
-    )
-    max_parallel: Count | None = Field(
-        default=None,
-        description="At most this many experiments side by side. Left out, as many as there are "
-        "GPUs for, and one at a time where engines take none.",
-        examples=[2],
-    )
-    seed: Integer = Field(default=0, description="Another seed draws other random configurations.")
-    baseline: StrictBool = Field(
-        default=True,
-        description="Measure the engine with none of the tuned flags first, for comparison.",
-    )
-    pruning: Pruning = Field(
-        default=Pruning.SAFE,
-        description="`safe` leaves out loads once a configuration surely can't become the best one "
-        "or they can't change its value, `aggressive` when that is unlikely, `off` never.",
-    )
-
-    @field_validator("max_iterations")
-    @classmethod
-    def _random_needs_an_end(cls, limit: int | None, info: ValidationInfo) -> int | None:
-        if limit is None and info.data.get("strategy") is SearchStrategy.RANDOM:
-            raise ValueError("must be given for the random strategy, which has no end of its own")
-        return limit
-
-
-class BenchmarkSpec(Section):
-    """How each configuration is measured, in genai-bench's own terms."""
-
-    task: Literal["text-to-text"] = Field(
-        default="text-to-text", description="genai-bench's task; only text-to-text can be tuned."
-    )
-    model_name: Text | None = Field(
-        default=None,
-        description="Name under which the engine serves the model. Left out, the last part of "
-        "`model.id_or_path`, without `.gguf`.",
-        examples=["llama-3-2-1b-instruct"],
-    )
-    model_tokenizer: Text | None = Field(
-        default=None,
-        description="Directory or hub id of the tokenizer that counts tokens. Left out, the "
-        "model's own.",
-        examples=["meta-llama/Llama-3.2-1B-Instruct"],
-    )
-    traffic_scenarios: Annotated[tuple[Scenario, ...], AfterValidator(_some_distinct)] = Field(
-        default=("D(100,100)",),
-        description="Token counts of a request, input then output: `D(in,out)` exactly, "
-        "`N(mean,stddev)/(mean,stddev)` normal, `U(max,max)` or `U(min,max)/(min,max)` uniform.",
-        examples=[["D(100,100)", "N(480,240)/(300,150)"]],
-        json_schema_extra={"minItems": 1, "uniqueItems": True},
-    )
-    num_concurrency: Annotated[
-        tuple[Count, ...],
-        BeforeValidator(_in_a_list, json_schema_input_type=Count | tuple[Count, ...]),
-        AfterValidator(_some_distinct),
-    ] = Field(
-        default=(1,),
-        description="Requests under way at the same time. Every scenario is measured at each.",
-        examples=[[1, 4, 16], 8],
-    )
-    max_time_per_iteration: Count = Field(
-        default=10, description="Minutes after which a load point ends."
-    )
-    max_requests_per_iteration: Count = Field(
-        default=100, description="Requests after which a load point ends, if that comes first."
-    )
-    warmup: Annotated[int, Strict(), Field(ge=0, le=1_000_000)] = Field(
-        default=4, description="Requests sent before measuring, and not counted."
-    )
-    repeats: Annotated[int, Strict(), Field(ge=1, le=1_000)] = Field(
-        default=1, description="How often each load point is measured; the median counts."
-    )
-    additional_params: dict[str, Any] = Field(
-        default_factory=dict,
-        description="Fields added to each request, with their JSON types kept.",
-        examples=[{"temperature": 0.0, "ignore_eos": True}],
-    )
-
-    @field_validator("task", mode="before")
-    @classmethod
-    def _only_text(cls, task: object) -> object:
-        if task in _OTHER_BENCHMARK_TASKS:
-            raise ValueError(
-                'must be "text-to-text": genai-bench measures other tasks too, but with other '
-                "loads and metrics than those that are tuned here"
-            )
-        return task
 
 
 class TaskSpec(Section):
@@ -355,7 +133,11 @@ class TaskSpec(Section):
     ) -> Self:
         if isinstance(document, cls):
             return document
-        problems = unusable_values(document) if isinstance(document, Mapping) else []
+        problems = []
+        if isinstance(document, Mapping):
+            problems += unusable_values(document)
+            document, unread = with_older_runtime(document)
+            problems += unread
         try:
             spec = handler(document)
         except ValidationError as error:
@@ -382,8 +164,16 @@ class TaskSpec(Section):
         """What clients put into a request's `model`."""
         if self.benchmark.model_name is not None:
             return self.benchmark.model_name
+        if self.is_measured_by_jobs:
+            return JOB_MODEL_NAME
         last_part = PurePosixPath(self.model.id_or_path).name or self.model.id_or_path
         return last_part[: -len(".gguf")] if last_part.lower().endswith(".gguf") else last_part
+
+    @property
+    def is_measured_by_jobs(self) -> bool:
+        """Whether OME runs genai-bench, and not this installation."""
+        in_cluster = self.deployment_mode is DeploymentMode.OME
+        return in_cluster and self.ome.measuring is OmeMeasuring.BENCHMARK_JOB
 
     def space(self) -> ParameterSpace:
         """The configurations that may be tried."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from tuning.domain.cluster_names import namespace_fault
 from tuning.domain.constraint_text import ConstraintError
 from tuning.domain.constraints import (
     ANY_KIND,
@@ -18,6 +19,7 @@ from tuning.domain.constraints import (
 )
 from tuning.domain.goodput import GOODPUT_METRICS, own_limits
 from tuning.domain.metrics import Direction
+from tuning.domain.names import DeploymentMode
 from tuning.domain.parameters import Parameter
 from tuning.domain.space import ConstraintsTooTight, ParameterSpace
 from tuning.domain.spec_errors import InvalidSection, Problem, shown
@@ -41,7 +43,7 @@ def problems_between_sections(document: Mapping[str, Any]) -> list[Problem]:
     problems = [*_constraint_problems(document.get("constraints"), declarations)]
     if _strategy(document) == GRID_SEARCH:
         problems += _continuous_problems(declarations)
-    return [*problems, *_goodput_problems(document)]
+    return [*problems, *_goodput_problems(document), *_namespace_problems(document)]
 
 
 def nothing_left(space: ParameterSpace) -> list[Problem]:
@@ -127,3 +129,13 @@ def _continuous_problems(declarations: list[Declaration]) -> Iterator[Problem]:
                 "is continuous, which grid_search can't enumerate; give it a step, "
                 'or set optimization.strategy to "random"',
             )
+
+
+def _namespace_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
+    """Other deployment modes never use it, so that whatever stands there does no harm."""
+    model = document.get("model")
+    namespace = model.get("namespace") if isinstance(model, Mapping) else None
+    if document.get("deployment_mode", DeploymentMode.OME) != DeploymentMode.OME:
+        return
+    if isinstance(namespace, str) and (fault := namespace_fault(namespace.strip())):
+        yield Problem(("model", "namespace"), fault, shown(namespace))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tuning.domain.cluster_names import OLDER_RUNTIME_PATTERN
 from tuning.domain.metrics import LATENCY_FAMILIES, LATENCY_STATISTICS, METRICS
 from tuning.domain.objectives import NAMED_OBJECTIVES
 from tuning.domain.spec_errors import Section
@@ -91,6 +92,7 @@ def completed(schema: Schema) -> Schema:
         "title": "Task file of the LLM Inference Autotuner",
         "properties": properties
         | {
+            "base_runtime": _with_older_runtime(properties["base_runtime"]),
             "parameters": properties["parameters"] | _PARAMETERS,
             "slo": properties["slo"] | _slo_schema(),
         },
@@ -147,3 +149,14 @@ def _with_older_name(model: Schema) -> Schema:
         "properties": model["properties"] | {"name": older_name},
         "anyOf": [{"required": ["id_or_path"]}, {"required": ["name"]}],
     }
+
+
+def _with_older_runtime(engine: Schema) -> Schema:
+    older_runtime = {
+        "type": "string",
+        "pattern": OLDER_RUNTIME_PATTERN,
+        "description": "Older form: the name of a serving runtime, now `ome.runtime`.",
+        "deprecated": True,
+    }
+    others = {key: item for key, item in engine.items() if key != "$ref"}
+    return others | {"anyOf": [{"$ref": engine["$ref"]}, older_runtime]}

@@ -56,7 +56,8 @@ def comments(winner: Winner) -> Iterator[str]:
     if winner.spec.base_runtime is EngineName.LLAMACPP and winner.spec.runtime_image is None:
         image = _command(winner).image
         yield "Nobody publishes this image: build it in a checkout of llama.cpp, with"
-        yield f"docker build --tag {image} --target server --file .devops/cpu.Dockerfile ."
+        file = "cuda.Dockerfile" if winner.gpus else "cpu.Dockerfile"
+        yield f"docker build --tag {image} --target server --file .devops/{file} ."
 
 
 def _docker_words(winner: Winner) -> Iterator[list[str]]:
@@ -110,7 +111,9 @@ def _command(winner: Winner) -> ContainerCommand:
         "0.0.0.0",
         PORT,
         winner.parameters,
-        winner.engine.image_with_tag(winner.spec.runtime_image, winner.spec.runtime_image_tag),
+        winner.engine.image_with_tag(
+            winner.spec.runtime_image, winner.spec.runtime_image_tag, winner.gpus
+        ),
     )
 
 

@@ -55,6 +55,9 @@ class Winner:
 
     @property
     def gpus(self) -> int:
+        """As many as its flags take; none for an engine that was measured without, and may be."""
+        if self.engine.runs_without_gpus and self.experiment.environment.get("gpus") == []:
+            return 0
         return self.engine.gpus_needed(self.parameters)
 
     @property

@@ -74,11 +74,15 @@ class Experiment(models.Model):
     class Meta:
         ordering = ["task_id", "number"]
         indexes = [
+            # For lists of one status, the newest first.
+            models.Index(fields=["status", "-id"], name="experiment_by_status"),
+            # Without it, what asks for a status within some tasks would go through that one.
+            models.Index(fields=["status", "task"], name="experiment_by_status_and_task"),
             models.Index(
                 fields=["waiting_since"],
                 condition=Q(waiting_since__isnull=False),
                 name="experiment_waiting",
-            )
+            ),
         ]
         constraints = [
             models.UniqueConstraint(fields=["task", "number"], name="experiment_number_is_unique"),

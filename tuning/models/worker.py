@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.db.models import F, Q
 
@@ -19,6 +21,9 @@ class WorkerHeartbeat(models.Model):
     version = models.CharField(max_length=32, help_text="Release of the autotuner it runs.")
     concurrency = models.PositiveIntegerField(help_text="Most experiments it runs at a time.")
     gpus = models.PositiveIntegerField(default=0, help_text="Cards of its host.")
+    cards_mib: models.JSONField[Any, list[float]] = models.JSONField(
+        default=list, help_text="MiB of each card of its host that tells."
+    )
     started_at = models.DateTimeField()
     heartbeat_at = models.DateTimeField()
 

@@ -25,7 +25,7 @@ from tuning.domain.lifecycle import (
 from tuning.domain.names import FlagValue
 from tuning.domain.objectives import Evaluation, best_of
 from tuning.domain.search import build_strategy
-from tuning.domain.search.base import Trial
+from tuning.domain.search.base import Trial, limited_values
 from tuning.domain.space import SpaceError, configuration_hash
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, Task
@@ -37,6 +37,8 @@ HOPELESS_KINDS = frozenset(
         FailureKind.ENGINE_MISSING,
         FailureKind.IMAGE_MISSING,
         FailureKind.ACCELERATOR_MISSING,
+        FailureKind.FORBIDDEN,
+        FailureKind.CLUSTER_UNAVAILABLE,
     }
 )
 """Failures that every configuration of the task would share."""
@@ -286,13 +288,14 @@ class _TaskStep:
     def _running(self) -> list[Experiment]:
         return [experiment for experiment in self._experiments if experiment.state.is_running]
 
-    @staticmethod
-    def _trial(experiment: Experiment) -> Trial:
+    def _trial(self, experiment: Experiment) -> Trial:
         failure = experiment.failure
         return Trial(
             parameters=experiment.parameters,
             status=experiment.state,
             score=experiment.score if experiment.state is ExperimentStatus.SUCCESS else None,
             failure_kind=failure.kind if failure else None,
+            measured=experiment.score,
+            limited=limited_values(self._spec.slos, experiment.slo_verdicts),
             pruned_at=experiment.early_end.get("numbers", {}).get("score_bound"),
         )

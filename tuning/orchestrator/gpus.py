@@ -28,6 +28,7 @@ from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
 from tuning.domain.names import DeploymentMode, LogSource
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, GpuLease, Lease, WorkerHeartbeat
+from tuning.orchestrator.card_sizes import suited_cards
 from tuning.orchestrator.lease import HeldLease, claim, host_of, lease_times, process_is_gone
 from tuning.orchestrator.ports import Accelerators, Ports
 
@@ -47,7 +48,8 @@ class NoRoom(Exception):
 class Demand:
     """What an experiment takes of this host: `gpus` cards or, when it takes none, a seat.
 
-    As many experiments of its task as there are `seats` may share the host without cards.
+    As many experiments of its task as there are `seats` may share the host without cards. Only
+    the cards `suited` are large enough for it; None stands for any.
     """
 
     experiment: Experiment
@@ -55,6 +57,7 @@ class Demand:
     cards: HostCards
     gpus: int
     seats: int
+    suited: frozenset[int] | None = None
 
 
 def claim_with_gpus(experiment_id: int, ports: Ports) -> HeldLease | None:
@@ -83,11 +86,29 @@ def claim_with_gpus(experiment_id: int, ports: Ports) -> HeldLease | None:
 def demand_of(experiment: Experiment, spec: TaskSpec, accelerators: Accelerators) -> Demand:
     cards = accelerators.cards()
     gpus = accelerators.needed(spec, experiment.parameters)
-    if spec.deployment_mode is DeploymentMode.LOCAL and not cards.present:
+    is_local = spec.deployment_mode is DeploymentMode.LOCAL
+    if is_local and (not cards.present or cards.only_for_containers):
         # vLLM and SGLang run on a CPU too, each as many processes as the flags say.
         gpus = 0
-    seats = spec.optimization.max_parallel or 1
-    return Demand(experiment, spec.deployment_mode, cards, gpus, seats)
+    elif gpus and accelerators.can_do_without(spec) and most_gpus(experiment, cards) == 0:
+        gpus = 0
+    return Demand(
+        experiment,
+        spec.deployment_mode,
+        cards,
+        gpus,
+        seats=spec.optimization.max_parallel or 1,
+        suited=_suited(experiment, spec, cards, gpus, accelerators) if gpus else None,
+    )
+
+
+def _suited(
+    experiment: Experiment, spec: TaskSpec, cards: HostCards, gpus: int, accelerators: Accelerators
+) -> frozenset[int] | None:
+    elsewhere = {} if experiment.task.driver else sizes_on_workers()
+    elsewhere.pop(cards.host, None)
+    fits = partial(accelerators.fits, spec, experiment.parameters)
+    return suited_cards(cards, gpus, fits, elsewhere.values())
 
 
 def no_such_cards(experiment: Experiment, cards: HostCards) -> Failure:
@@ -109,6 +130,11 @@ def gpus_of_workers() -> dict[str, int]:
     """Cards of each host that has a live worker."""
     by_host = _live_workers().values_list("host").annotate(Max("gpus"))
     return dict(by_host.order_by("host"))
+
+
+def sizes_on_workers() -> dict[str, list[float]]:
+    """MiB of each card of each host that has a live worker, as far as the cards tell."""
+    return dict(_live_workers().values_list("host", "cards_mib"))
 
 
 def fitting(spec: TaskSpec, accelerators: Accelerators, cards_of_hosts: Iterable[int]) -> int:
@@ -174,13 +200,16 @@ def _cards_for(demand: Demand) -> list[int]:
     wanted, present = demand.gpus, len(demand.cards.present)
     if len(free) < wanted:
         raise NoRoom(f"waits for {wanted} GPUs; {len(free)} of {present} are free.")
+    fit = [card for card in free if demand.suited is None or card in demand.suited]
+    if len(fit) < wanted:
+        raise NoRoom(f"waits for {wanted} GPUs that are large enough; {len(fit)} are free.")
     own = demand.experiment
     since = own.waiting_since or timezone.now()
     others = [one for one in _line(demand.cards) if one.experiment_id != own.pk]
     line = [*others, _Waiting(own.pk, own.task.driver, wanted, since)]
     if own.pk not in _served(line, len(free), own.task.driver):
         raise NoRoom(f"waits for {wanted} GPUs behind another experiment.")
-    return free[:wanted]
+    return fit[:wanted]
 
 
 def _seat_for(demand: Demand) -> int:

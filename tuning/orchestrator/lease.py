@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import threading
 import time
@@ -27,6 +28,12 @@ from tuning.models import Experiment, GpuLease, Lease
 from tuning.orchestrator.transitions import legal_statuses
 
 logger = logging.getLogger(__name__)
+
+START_TIME_TOLERANCE_S = 2.0
+"""Start times are counted from the boot, in whole seconds of a clock that may be set: after a
+correction by less than a second, every process seems to have been started a second apart."""
+
+_PROCESS_NAME = re.compile(r"(?P<host>[^/]+)/(?P<pid>\d+)/(?P<started>\d+(\.\d+)?)")
 
 
 @dataclass(frozen=True)
@@ -72,16 +79,13 @@ def host_of(owner: str) -> str:
 
 def process_is_gone(owner: str) -> bool:
     """True only when the owner ran on this host and is surely dead."""
-    host, _, rest = owner.partition("/")
-    pid, _, _ = rest.partition("/")
-    if host != socket.gethostname() or not pid.isdigit():
+    named = _PROCESS_NAME.fullmatch(owner)
+    if named is None or named["host"] != socket.gethostname():
         return False
     try:
-        process = psutil.Process(int(pid))
-        return (
-            process.status() == psutil.STATUS_ZOMBIE
-            or process_name(process.pid, process.create_time()) != owner
-        )
+        process = psutil.Process(int(named["pid"]))
+        apart_s = abs(process.create_time() - float(named["started"]))
+        return process.status() == psutil.STATUS_ZOMBIE or apart_s > START_TIME_TOLERANCE_S
     except psutil.NoSuchProcess:
         return True
     except psutil.AccessDenied:

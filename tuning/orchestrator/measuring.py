@@ -115,7 +115,7 @@ class Measuring:
             FailureKind.BENCHMARK_TIMEOUT, f"Measuring was not done after {timeout_s:g} s."
         )
         self._patience.wait_until(
-            lambda: self._is_done(run, course), timeout_s, overdue, MEASURING_TICKS_S
+            lambda: self._is_done(run, course), timeout_s, lambda: overdue, MEASURING_TICKS_S
         )
         self._lease.record(benchmark_s=time.monotonic() - started)
         failure = run.failure if self._end is None else None
@@ -214,7 +214,7 @@ class Measuring:
         """With those of the GPUs, over the time that the load point took: it has just ended."""
         watch = self._gpu_watch
         telemetry = watch.metrics_of_last(result.duration_s) if watch is not None else {}
-        metrics = with_gpu_metrics(result.metrics, telemetry, len(self._lease.gpus))
+        metrics = with_gpu_metrics(result.metrics, telemetry, self._experiment.gpus_needed)
         return with_goodput(metrics, result.point.concurrency, self._spec.slos)
 
     # --- A benchmark that failed ---

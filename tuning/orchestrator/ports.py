@@ -24,6 +24,16 @@ class Accelerators(Protocol):
         """How many GPUs an engine with these flags takes, by the engine's own rule."""
         ...
 
+    def can_do_without(self, spec: TaskSpec) -> bool:
+        """Whether an engine that would take GPUs also serves where there are none."""
+        ...
+
+    def fits(
+        self, spec: TaskSpec, parameters: Mapping[str, FlagValue], cards_mib: Sequence[float]
+    ) -> bool:
+        """False where the model is surely too big for cards of these sizes, in MiB."""
+        ...
+
     def cards(self) -> HostCards:
         """As they are now. Takes milliseconds."""
         ...
@@ -38,6 +48,14 @@ class NoAccelerators:
 
     def needed(self, spec: TaskSpec, parameters: Mapping[str, FlagValue]) -> int:
         return 0
+
+    def can_do_without(self, spec: TaskSpec) -> bool:
+        return True
+
+    def fits(
+        self, spec: TaskSpec, parameters: Mapping[str, FlagValue], cards_mib: Sequence[float]
+    ) -> bool:
+        return True
 
     def cards(self) -> HostCards:
         return HostCards(socket.gethostname())

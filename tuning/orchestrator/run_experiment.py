@@ -83,6 +83,7 @@ class ExperimentRun:
         self._patience = Patience(self._experiment, heartbeat, ports.interrupted)
         self._deployment: Deployment | None = None
         self._is_pending = False
+        self._waits_for = ""
         self._measuring: Measuring | None = None
 
     def run(self) -> None:
@@ -141,16 +142,17 @@ class ExperimentRun:
             )
         except DeploymentError as error:
             raise ExperimentFailed(error.failure) from error
-        self._lease.record(
-            command=list(self._deployment.command), environment=dict(self._deployment.environment)
-        )
+        self._lease.record(command=list(self._deployment.command), **_facts_of(self._deployment))
 
     def _await_ready(self) -> None:
         started = time.monotonic()
         timeout_s = self._spec.optimization.timeout_per_iteration
-        overdue = Failure(
-            FailureKind.STARTUP_TIMEOUT, f"The engine was not healthy after {timeout_s:g} s."
-        )
+
+        def overdue() -> Failure:
+            waited_for = f" It waited: {self._waits_for}." if self._waits_for else ""
+            message = f"The engine was not healthy after {timeout_s:g} s.{waited_for}"
+            return Failure(FailureKind.STARTUP_TIMEOUT, message)
+
         self._patience.wait_until(
             self._engine_is_ready, timeout_s, overdue, STARTING_TICKS_S, lambda: self._is_pending
         )
@@ -199,7 +201,13 @@ class ExperimentRun:
         if status.state is EngineState.EXITED:
             assert status.failure is not None
             raise ExperimentFailed(status.failure)
-        self._is_pending = status.state is EngineState.PENDING
+        was_pending, self._is_pending = self._is_pending, status.state is EngineState.PENDING
+        if self._is_pending and not was_pending:
+            self._say(f"waits for room: {status.detail}")
+        self._waits_for = status.detail.rstrip(".")
+        if status.deployment is not None:
+            self._deployment = status.deployment
+            self._lease.record(**_facts_of(status.deployment))
         if status.state is not EngineState.READY:
             self._progress(": ".join(filter(None, [status.state.value, status.detail])))
         return status.state is EngineState.READY
@@ -285,6 +293,12 @@ class ExperimentRun:
         if experiment.state is ExperimentStatus.PENDING:
             return "goes back into the queue for another attempt"
         return f"ended as {experiment.status}"
+
+
+def _facts_of(deployment: Deployment) -> dict[str, Any]:
+    """What an experiment remembers of its engine's surroundings."""
+    facts: dict[str, Any] = {"environment": dict(deployment.environment)}
+    return facts if deployment.gpus is None else {**facts, "gpus_needed": deployment.gpus}
 
 
 def _lost_worker(attempt: int) -> Outcome:

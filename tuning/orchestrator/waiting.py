@@ -44,14 +44,14 @@ class Patience:
         self,
         done: Callable[[], bool],
         timeout_s: float,
-        overdue: Failure,
+        overdue: Callable[[], Failure],
         ticks_s: tuple[float, float],
         is_held_up: Callable[[], bool] = lambda: False,
     ) -> None:
         """Ask `done` again and again, at first with the shorter of the pauses `ticks_s`.
 
         Raises:
-            ExperimentFailed: with `overdue`, after `timeout_s` in which it was not held up.
+            ExperimentFailed: with what `overdue` gives, after `timeout_s` without being held up.
             LeaseLost, ExperimentCancelled, ExperimentInterrupted: as `stop_if_asked`.
         """
         shortest_s, longest_s = ticks_s
@@ -62,7 +62,7 @@ class Patience:
                 started = time.monotonic()
             waited_s = time.monotonic() - started
             if waited_s > timeout_s:
-                raise ExperimentFailed(overdue)
+                raise ExperimentFailed(overdue())
             time.sleep(min(max(shortest_s, waited_s / 20), longest_s))
 
     def stop_if_asked(self) -> None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import functools
-import os
 import shutil
 import subprocess
-from pathlib import Path
 
 from django.conf import settings
 
@@ -17,7 +15,6 @@ from tuning.domain.names import EngineName
 from tuning.system.check import TIME_LIMIT_S, Finding, Probe, missing, ok, warning
 
 ASK_S = TIME_LIMIT_S - 0.5
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
 
 _HOW_TO_INSTALL = {
     EngineName.LLAMACPP: "`pip install xllamacpp` brings the embedded server.",
@@ -84,20 +81,6 @@ def docker() -> Finding:
     return ok(f"{found}, no GPUs")
 
 
-def kubernetes() -> Finding:
-    if os.environ.get("KUBERNETES_SERVICE_HOST") and SERVICE_ACCOUNT.exists():
-        return ok("in a cluster, with a service account; OME mode comes later")
-    named = os.environ.get("KUBECONFIG")
-    paths = [Path(part).expanduser() for part in named.split(os.pathsep) if part] if named else []
-    for path in paths or [Path.home() / ".kube" / "config"]:
-        if path.is_file():
-            return ok(f"kubeconfig found at {path}; OME mode comes later")
-    where = f": KUBECONFIG names {named}, which is not there" if named else ""
-    return warning(
-        f"not configured{where}", "Only OME mode needs a cluster; that mode comes later."
-    )
-
-
 def _without_uuid(line: str) -> str:
     """`GPU 0: NVIDIA H200` of `GPU 0: NVIDIA H200 (UUID: GPU-…)`."""
     return line.partition(" (UUID")[0].strip()
@@ -107,4 +90,4 @@ ENGINE_PROBES = (
     *(Probe(name.value, functools.partial(engine_found, name)) for name in EngineName),
     Probe("GPUs", gpus),
 )
-PLATFORM_PROBES = (Probe("Docker", docker), Probe("Kubernetes", kubernetes))
+PLATFORM_PROBES = (Probe("Docker", docker),)

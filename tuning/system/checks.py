@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tuning.system.check import Attempt, Check, CheckState, Probe
+from tuning.system.check_cluster import CLUSTER_PROBES
 from tuning.system.check_engines import ENGINE_PROBES, PLATFORM_PROBES
 from tuning.system.check_host import HOST_PROBES
 from tuning.system.check_services import SERVICE_PROBES
@@ -22,6 +23,7 @@ GROUPS: Groups = {
     "Services": SERVICE_PROBES,
     "Engines": ENGINE_PROBES,
     "Other places to run engines": PLATFORM_PROBES,
+    "Cluster of ome mode": CLUSTER_PROBES,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db import DatabaseError, connection
@@ -23,13 +24,15 @@ FORGOTTEN_AFTER_LEASES = 60
 class WorkerPulse:
     """This process as a worker in the database.
 
-    `concurrency` is how many experiments it takes, `gpus` how many cards its host has.
+    `concurrency` is how many experiments it takes, `gpus` how many cards its host has, `cards_mib`
+    the size of each that tells.
     A database that is away is only logged: a worker must not stop because nobody can see it.
     """
 
-    def __init__(self, concurrency: int, gpus: int = 0) -> None:
+    def __init__(self, concurrency: int, gpus: int = 0, cards_mib: Sequence[float] = ()) -> None:
         self._concurrency = concurrency
         self._gpus = gpus
+        self._cards_mib = list(cards_mib)
         self._name = this_process()
         self._started_at = timezone.now()
 
@@ -47,6 +50,7 @@ class WorkerPulse:
                     "version": __version__,
                     "concurrency": self._concurrency,
                     "gpus": self._gpus,
+                    "cards_mib": self._cards_mib,
                     "started_at": self._started_at,
                     "heartbeat_at": now,
                 },

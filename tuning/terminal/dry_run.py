@@ -10,7 +10,8 @@ from controllers.base import Controller, DeploymentIdentity
 from tuning import formatting as formatted
 from tuning.domain.planning import plan
 from tuning.domain.spec import TaskSpec
-from tuning.estimates import estimated_experiment_s
+from tuning.estimates import Capacity, estimated_experiment_s, estimated_total_s
+from tuning.orchestrator.lease import this_process
 from tuning.orchestrator.plan import deployment_request
 from tuning.terminal.console import print_plain
 
@@ -19,6 +20,7 @@ def plan_document(spec: TaskSpec, controller: Controller, instance: str) -> dict
     """The plan as JSON: configurations with their command lines, and the estimate in seconds."""
     planned = plan(spec)
     experiment_s, basis = estimated_experiment_s(spec)
+    at_once = Capacity().runs_at_once(spec, driver=this_process())
     first = 0 if spec.optimization.baseline else 1
     return {
         "task_name": spec.task_name,
@@ -38,7 +40,9 @@ def plan_document(spec: TaskSpec, controller: Controller, instance: str) -> dict
         ],
         "is_complete": planned.is_complete,
         "estimated_experiment_s": round(experiment_s, 1),
-        "estimated_total_s": round(experiment_s * len(planned.configurations), 1),
+        "estimated_total_s": round(
+            estimated_total_s(len(planned.configurations), experiment_s, at_once), 1
+        ),
         "estimate_basis": basis,
     }
 

@@ -18,6 +18,7 @@ from tuning.domain.lifecycle import TaskStatus
 from tuning.domain.names import DeploymentMode
 from tuning.domain.planning import plan
 from tuning.domain.spec import TaskSpec, parse_task, read_document
+from tuning.domain.spec_sections import OmeMeasuring
 from tuning.flag_findings import with_right_flags
 from tuning.logs import TaskLog
 from tuning.models import Task
@@ -56,6 +57,7 @@ class Overrides:
     mode: str | None = None
     max_iterations: int | None = None
     seed: int | None = None
+    measuring: OmeMeasuring | None = None
 
     def applied_to(self, document: Mapping[str, Any]) -> dict[str, Any]:
         changed = dict(document)
@@ -66,6 +68,9 @@ class Overrides:
         given = {name: value for name, value in wanted.items() if value is not None}
         if given and isinstance(optimization, Mapping):
             changed["optimization"] = {**optimization, **given}
+        ome = document.get("ome", {})
+        if self.measuring is not None and isinstance(ome, Mapping):
+            changed["ome"] = {**ome, "measuring": self.measuring.value}
         return changed
 
 
@@ -139,6 +144,7 @@ class Session:
         log = TaskLog(task.pk, settings.AUTOTUNER_LOG_DIR, echo=display.line)
         interrupts = Interrupts(on_request=lambda: display.say(STOPPING))
         ports = build_ports(
+            task.parsed_spec(),
             controller,
             log,
             models_dir=self.models_dir,
@@ -177,14 +183,20 @@ def load_spec(path: Path, overrides: Overrides) -> TaskSpec:
     """Read a task file.
 
     Raises:
-        CannotRun: the file can't be read.
+        CannotRun: the file can't be read, or can't be measured as the command line says.
         InvalidTask: it is not a valid task.
     """
     try:
         text = path.read_bytes()
     except OSError as error:
         raise CannotRun(f"task file {path}: {error.strerror}.") from error
-    return with_right_flags(parse_task(overrides.applied_to(read_document(text))))
+    spec = with_right_flags(parse_task(overrides.applied_to(read_document(text))))
+    if overrides.measuring is OmeMeasuring.BENCHMARK_JOB and not spec.is_measured_by_jobs:
+        raise CannotRun(
+            "--benchmark-job is for deployment_mode ome, and this task's is "
+            f"{spec.deployment_mode}."
+        )
+    return spec
 
 
 def exit_code(task: Task) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -13,10 +14,11 @@ from django.utils import timezone
 
 from tuning.domain.lifecycle import TaskStatus
 from tuning.domain.names import EngineName
+from tuning.estimates import Capacity
 from tuning.models import Experiment, Task
 from tuning.models.experiment import RUNNING_EXPERIMENT_STATUSES
 from tuning.models.task import TERMINAL_TASK_STATUSES
-from tuning.progress import seconds_to_go
+from tuning.progress import seconds_to_go, starts_of
 from tuning.system.check import Check, Finding, Probe
 from tuning.system.check_engines import engine_found
 from tuning.system.check_host import disk
@@ -35,15 +37,20 @@ ENGINES_KEPT_S = 60
 
 @dataclass(frozen=True)
 class RunningTask:
-    """`current` is the experiment under way; None between two, or while no worker has it."""
+    """`current` is the first experiment under way; None between two, or while no worker has it.
+
+    `running_since` has the start of each that is under way, `at_once` is how many may be.
+    """
 
     row: TaskRow
     current: Experiment | None
+    running_since: Sequence[datetime]
+    at_once: int
 
     @property
     def eta_s(self) -> float | None:
-        since = self.current.started_at if self.current else None
-        return seconds_to_go(self.row.total - self.row.finished, self.row.mean_experiment_s, since)
+        left = self.row.total - self.row.finished
+        return seconds_to_go(left, self.row.mean_experiment_s, self.running_since, self.at_once)
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,7 @@ class Board:
 
 
 def read_board(user: User) -> Board:
-    """Nine queries at most, and those for the user's rights."""
+    """Ten queries at most, and those for the user's rights."""
     now = timezone.now()
     tasks = Task.objects.visible_to(user)
     running, queued, waiting = _under_way(user)
@@ -132,8 +139,19 @@ def _running(rows: Sequence[TaskRow]) -> list[RunningTask]:
     experiments = Experiment.objects.filter(
         task__in=[row.task.pk for row in rows], status__in=RUNNING_EXPERIMENT_STATUSES
     ).only("task_id", "number", "status", "parameters", "started_at")
-    current = {one.task_id: one for one in experiments}
-    return [RunningTask(row, current.get(row.task.pk)) for row in rows]
+    under_way: dict[int, list[Experiment]] = {row.task.pk: [] for row in rows}
+    for one in experiments:
+        under_way[one.task_id].append(one)
+    capacity = Capacity()
+    return [_running_task(row, under_way[row.task.pk], capacity) for row in rows]
+
+
+def _running_task(row: TaskRow, under_way: Sequence[Experiment], capacity: Capacity) -> RunningTask:
+    at_once = 1
+    if row.mean_experiment_s is not None:
+        at_once = capacity.runs_at_once(row.task.parsed_spec(), row.task.driver)
+    current = under_way[0] if under_way else None
+    return RunningTask(row, current, starts_of(under_way), at_once)
 
 
 def _queue(rows: Sequence[TaskRow]) -> list[QueuedTask]:

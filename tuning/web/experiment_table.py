@@ -90,7 +90,11 @@ class ExperimentTable:
 
     @cached_property
     def page(self) -> Page[Experiment]:
-        return Paginator(self._sorted(), PAGE_SIZE).get_page(self._page_number)
+        paginator = Paginator(self._sorted(), PAGE_SIZE)
+        # Known already, which saves the query that would count them again.
+        counts = self._counts
+        paginator.count = counts[self.status] if self.status else sum(counts.values())
+        return paginator.get_page(self._page_number)
 
     @property
     def page_numbers(self) -> Iterator[str | int]:

@@ -22,6 +22,7 @@ from tuning.domain.objectives import Objective
 from tuning.domain.parameters import Choices, Fixed, FloatRange, IntRange, Parameter
 from tuning.domain.slo import Slo
 from tuning.domain.spec import TaskSpec
+from tuning.estimates import Capacity
 from tuning.formatting import comparison, flag_value
 from tuning.models import Experiment, Measurement, Task
 from tuning.models.experiment import BASELINE_NUMBER, RUNNING_EXPERIMENT_STATUSES
@@ -31,6 +32,7 @@ from tuning.progress import (
     gain_over_baseline,
     seconds_in_phase,
     seconds_to_go,
+    starts_of,
 )
 from tuning.reports import headline_metrics
 from tuning.web.experiment_table import ExperimentTable
@@ -269,8 +271,10 @@ class TaskPage:
             .values_list("started_at", "finished_at")[:RECENT_EXPERIMENTS]
         )
         lasted = [(end - start).total_seconds() for start, end in spans if start and end]
-        since = running[0].started_at if running else None
-        return seconds_to_go(left, fmean(lasted) if lasted else None, since)
+        if not lasted:
+            return None
+        at_once = Capacity().runs_at_once(self.spec, self.task.driver)
+        return seconds_to_go(left, fmean(lasted), starts_of(running), at_once)
 
 
 def described(parameter: Parameter) -> str:

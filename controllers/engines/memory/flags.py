@@ -20,14 +20,45 @@ _MULTIPLES = {
 }
 _NUMBER = re.compile(r"(\d+(?:\.\d+)?)([kmgKMG]?)")
 
+_DECIDING = frozenset({
+    # How the model is spread.
+    *("tensor-parallel-size", "tp-size", "tp", "pipeline-parallel-size", "pp-size", "pp"),
+    *("data-parallel-size", "dp-size", "dp", "enable-dp-attention", "device"),
+    *("decode-context-parallel-size", "dcp-size", "prefill-context-parallel-size"),
+    *("n-gpu-layers", "gpu-layers", "ngl", "cpu-moe", "n-cpu-moe", "cmoe", "ncmoe"),
+    *("override-tensor", "ot"),
+    # Bits of weights and cache.
+    *("dtype", "quantization", "q", "torchao-config", "load-format", "kv-cache-dtype"),
+    *("cache-type-k", "cache-type-v"),
+    # Size of the cache.
+    *("max-model-len", "context-length", "ctx-size", "c", "parallel", "np", "swa-full"),
+    *("max-total-tokens", "kv-cache-memory-bytes", "kv-cache-memory", "no-kv-offload", "nkvo"),
+    *("disable-hybrid-kv-cache-manager", "gpu-memory-utilization", "mem-fraction-static"),
+    # Size of a step.
+    *("max-num-seqs", "max-num-batched-tokens", "enforce-eager", "chunked-prefill-size"),
+    *("max-prefill-tokens", "cuda-graph-max-bs", "max-running-requests", "disable-cuda-graph"),
+    *("ubatch-size", "ub"),
+    # Other sizes, or other flags.
+    *("hf-overrides", "json-model-override-args", "config"),
+})  # fmt: skip
+_OFFLOADING = "offload"
+
+
+def decides_on_memory(name: str) -> bool:
+    """Whether an estimate looks at the flag `name`, however it is written."""
+    plain = _plain(name)
+    return plain in _DECIDING or _OFFLOADING in plain
+
+
+def _plain(name: str) -> str:
+    return name.lstrip("-").replace("_", "-")
+
 
 class Flags:
     """Flags by name without dashes in front; `-` and `_` inside a name are the same."""
 
     def __init__(self, parameters: Mapping[str, FlagValue]) -> None:
-        self._values = {
-            name.lstrip("-").replace("_", "-"): value for name, value in parameters.items()
-        }
+        self._values = {_plain(name): value for name, value in parameters.items()}
 
     def text(self, *names: str) -> str:
         """The first of `names` that is set, as written; '' for none and for `auto`."""

@@ -18,6 +18,7 @@ from tuning.domain.lifecycle import IllegalTransition
 from tuning.domain.names import DeploymentMode
 from tuning.domain.space import SpaceError
 from tuning.domain.spec import InvalidTask
+from tuning.domain.spec_sections import OmeMeasuring
 from tuning.orchestrator.control import TaskIsBusy
 from tuning.orchestrator.ports import TokenizerUnavailable
 from tuning.terminal.queued import queue_file
@@ -56,7 +57,12 @@ class Command(BaseCommand):
         parser.add_argument(
             "--direct",
             action="store_true",
-            help="measure from this machine; local and docker mode always do",
+            help="measure from this machine, whatever ome.measuring says; other modes always do",
+        )
+        parser.add_argument(
+            "--benchmark-job",
+            action="store_true",
+            help="have OME measure in the cluster, whatever ome.measuring says",
         )
         parser.add_argument(
             "--model-path",
@@ -93,7 +99,9 @@ def run(options: dict[str, Any]) -> int:
     task_file: Path | None = options["task_file"]
     task_id: int | None = options["resume"]
     session = Session(options["json"], options["verbose"], options["model_path"])
-    overrides = Overrides(options["mode"], options["max_iterations"], options["seed"])
+    overrides = Overrides(
+        options["mode"], options["max_iterations"], options["seed"], _measuring(options)
+    )
     _refuse_contradictions(options, overrides)
     if task_id is not None:
         return session.resume_task(task_id)
@@ -106,13 +114,23 @@ def run(options: dict[str, Any]) -> int:
     return session.run_file(task_file, overrides)
 
 
+def _measuring(options: dict[str, Any]) -> OmeMeasuring | None:
+    """Raises CannotRun."""
+    if options["direct"] and options["benchmark_job"]:
+        raise CannotRun("--direct and --benchmark-job contradict one another: give one of them.")
+    if options["direct"]:
+        return OmeMeasuring.DIRECT
+    return OmeMeasuring.BENCHMARK_JOB if options["benchmark_job"] else None
+
+
 def _refuse_contradictions(options: dict[str, Any], overrides: Overrides) -> None:
     """Raises CannotRun."""
     alone = options["task_file"] is None and overrides == Overrides() and not options["dry_run"]
     if options["resume"] is not None and (options["queue"] or not alone):
         raise CannotRun(
             "--resume goes on in this process with the task as it was submitted: "
-            "give no task file, --mode, --max-iterations, --seed, --dry-run or --queue with it."
+            "give no task file, --mode, --direct, --benchmark-job, --max-iterations, --seed, "
+            "--dry-run or --queue with it."
         )
     if options["wait"] and not options["queue"]:
         raise CannotRun("--wait watches a task that is given to the workers: add --queue.")

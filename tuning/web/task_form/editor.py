@@ -137,7 +137,7 @@ def _to_form(editor: Editor) -> Editor:
 
 
 def _cheaper(editor: Editor) -> Editor:
-    limit = SearchStrategy.RANDOM.value, CHEAPER_RUNS
+    limit = SearchStrategy.BAYESIAN.value, CHEAPER_RUNS
     if editor.form is not None:
         return edit_form(
             editor.form.with_values(

@@ -13,6 +13,7 @@ from tuning.domain.measuring.pruning import Pruning
 from tuning.domain.names import DeploymentMode, EngineName
 from tuning.domain.objectives import NAMED_OBJECTIVES
 from tuning.domain.spec import SearchStrategy, TaskSpec
+from tuning.domain.spec_sections import OmeMeasuring
 
 ANY_METRIC = "metric"
 """The choice of the objective that means "the metric and direction below"."""
@@ -89,6 +90,11 @@ _MODES = (
 _STRATEGIES = (
     (SearchStrategy.GRID_SEARCH.value, "grid search"),
     (SearchStrategy.RANDOM.value, "random"),
+    (SearchStrategy.BAYESIAN.value, "bayesian"),
+)
+_MEASURING = (
+    (OmeMeasuring.DIRECT.value, "from here (direct)"),
+    (OmeMeasuring.BENCHMARK_JOB.value, "in the cluster (BenchmarkJob)"),
 )
 _PRUNINGS = (
     (Pruning.SAFE.value, "safe"),
@@ -96,6 +102,7 @@ _PRUNINGS = (
     (Pruning.OFF.value, "off: measure everything"),
 )
 _IN_CONTAINERS = (DeploymentMode.DOCKER, DeploymentMode.OME)
+_IN_CLUSTER = (DeploymentMode.OME,)
 
 BASICS = (
     Field("task_name", "Name", Kind.TEXT),
@@ -108,7 +115,10 @@ BASICS = (
     Field("benchmark.model_tokenizer", "Tokenizer", Kind.TEXT),
     Field("runtime_image", "Image", Kind.TEXT, modes=_IN_CONTAINERS),
     Field("runtime_image_tag", "Image tag", Kind.TEXT, modes=_IN_CONTAINERS),
-    Field("model.namespace", "Namespace", Kind.TEXT, modes=(DeploymentMode.OME,)),
+    Field("model.namespace", "Namespace", Kind.TEXT, modes=_IN_CLUSTER),
+    Field("ome.runtime", "Serving runtime", Kind.TEXT, modes=_IN_CLUSTER),
+    Field("ome.measuring", "Measuring", Kind.CHOICE, _MEASURING, modes=_IN_CLUSTER),
+    Field("ome.results_storage", "Results of BenchmarkJobs", Kind.TEXT, modes=_IN_CLUSTER),
 )
 DESCRIPTION = (Field("description", "Description", Kind.LINES),)
 OPTIMIZATION = (

@@ -9,7 +9,7 @@ from typing import Any
 from django.http import HttpResponse
 from django.views.decorators.http import require_GET
 
-from controllers.gpus import read_gpus
+from controllers.gpus import host_gpus
 from tuning.system.containers import list_containers
 from tuning.web.access import Request, staff_only
 from tuning.web.attention import host_notices
@@ -21,7 +21,7 @@ TEMPLATE = "dashboard.html"
 HOST_FRAGMENTS: Mapping[str, Callable[[], Any]] = {
     "host-notices": host_notices,
     "engines": engine_checks,
-    "gpus": read_gpus,
+    "gpus": host_gpus,
     # What each uses of the host would take a second to measure.
     "containers": partial(list_containers, measured=False),
 }

@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('tuning', '0004_gpu_leases'),
+        ('tuning', '0006_cluster_failure_kinds'),
     ]
 
     operations = [

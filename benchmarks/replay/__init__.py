@@ -1,0 +1,1 @@
+"""Searches replayed on recorded measurements of real systems. `benchmarks/search.py` runs them."""
