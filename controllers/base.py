@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.names import EngineName, FlagValue, LogSource
@@ -205,6 +205,7 @@ class LoadPoint:
 class BenchmarkPlan:
     """Everything to measure against one deployment.
 
+    Which of its points are measured, and in which order, is told to a `PointByPointRun` one by one.
     A point ends after `max_requests_per_point` requests or `max_time_per_point_min` minutes,
     whichever comes first. `warmup_requests` are sent before the first point and never counted.
     `tokenizer` is a directory or a hub id.
@@ -223,7 +224,7 @@ class BenchmarkPlan:
     engine: EngineName
 
     def points(self) -> list[LoadPoint]:
-        """All load points in the order in which they are measured: one whole repeat at a time."""
+        """All load points: one whole repeat after the other."""
         return [
             LoadPoint(scenario, concurrency, repeat)
             for repeat in range(self.repeats)
@@ -232,12 +233,24 @@ class BenchmarkPlan:
         ]
 
 
+class CacheFlush(StrEnum):
+    """What became of an engine's prefix cache before a load point was measured.
+
+    A prompt that an earlier point has sent costs less when it is still there.
+    """
+
+    WHOLE = "whole"
+    PARTLY = "partly"
+    NOT = "not"
+
+
 @dataclass(frozen=True)
 class PointResult:
     """What one load point gave.
 
     `metrics` maps names of `tuning.domain.metrics` to values: seconds, tokens/s, requests/s.
-    `raw` is genai-bench's `aggregated_metrics` as it stands in its file.
+    `raw` is genai-bench's `aggregated_metrics` as it stands in its file. `cache_flush` is None
+    where nobody can tell.
     """
 
     point: LoadPoint
@@ -246,6 +259,7 @@ class PointResult:
     num_failed_requests: int
     duration_s: float
     raw: Mapping[str, Any]
+    cache_flush: CacheFlush | None = None
 
 
 @dataclass(frozen=True)
@@ -302,6 +316,28 @@ class BenchmarkRun(Protocol):
 
     def stop(self) -> None:
         """End every process of this run. Calling it twice is no error."""
+        ...
+
+
+@runtime_checkable
+class PointByPointRun(BenchmarkRun, Protocol):
+    """A benchmark that is told each load point, so that results decide which comes next.
+
+    It goes on until it is stopped: `finished` before that means that it broke. A `BenchmarkRun`
+    that is none of these takes all of `plan.points()` at once.
+    """
+
+    def measure(self, point: LoadPoint) -> None:
+        """Measure this one next; returns at once.
+
+        Raises:
+            RuntimeError: the point before has no result yet.
+        """
+        ...
+
+    @property
+    def is_idle(self) -> bool:
+        """True while no point is under way. Its result may still wait for `poll`."""
         ...
 
 

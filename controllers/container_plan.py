@@ -222,7 +222,7 @@ def plan_container(
         host_port=host_port,
         model=model,
         gpus=request.gpus,
-        environment=environment_of(own_environment),
+        environment=environment_of(own_environment) | dict(engine.environment),
         cache_volume=cache_volume,
         limits=limits,
         with_shared_memory=engine.shares_host_memory,

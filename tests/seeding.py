@@ -17,6 +17,7 @@ from typing import Any
 
 from tuning.domain.failures import FailureKind
 from tuning.domain.lifecycle import ExperimentPurpose, ExperimentStatus, TaskStatus
+from tuning.domain.measuring.course import End, EndKind
 from tuning.domain.metrics import LATENCY_FAMILIES, LATENCY_STATISTICS, latency_name
 from tuning.domain.space import configuration_hash
 from tuning.domain.spec import TaskSpec, parse_task
@@ -203,7 +204,8 @@ class Seeding:
             if row.status == ExperimentStatus.SUCCESS.value:
                 taken = list(self._measurements(spec, row))
                 measurements += taken
-                judged = judge_experiment(spec, [one.as_point() for one in taken])
+                points = [one.as_point() for one in taken]
+                judged = judge_experiment(spec, points, End(EndKind.COMPLETE))
                 for name, value in judged.fields.items():
                     setattr(row, name, value)
                 if judged.failure is not None:

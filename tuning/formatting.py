@@ -24,6 +24,8 @@ def metric_label(name: str) -> str:
             return f"{label} {name.removeprefix(f'{family}_').removesuffix('_s')}"
     if name == "requests_per_s":
         return "request rate"
+    if name == "goodput_requests_per_s":
+        return "goodput"
     return name.removesuffix("_tokens_per_s").replace("_", " ")
 
 

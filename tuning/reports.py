@@ -82,7 +82,11 @@ def task_report(task: Task) -> TaskReport:
 
 def _row(experiment: Experiment, objectives: Sequence[Objective]) -> ExperimentRow:
     points = [measurement.as_point() for measurement in experiment.measurements.all()]
-    return ExperimentRow(experiment, headline_metrics(points, *objectives))
+    metrics = headline_metrics(points, *objectives)
+    if experiment.early_end and experiment.objective_value is None:
+        # A value of some loads would look like one of all of them.
+        metrics |= dict.fromkeys((one.metric for one in objectives), None)
+    return ExperimentRow(experiment, metrics)
 
 
 def headline_names(*objectives: Objective) -> list[str]:

@@ -12,6 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from controllers.base import DeploymentError
@@ -149,6 +150,8 @@ class Engine(ABC):
     help_arguments: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """What to run in its image to be told its flags, in place of a command's arguments: the first
     that is answered will do."""
+    environment: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Variables that a launch by the autotuner sets and its command line does not show."""
     extra_symptoms: ClassVar[tuple[Symptom, ...]] = ()
     """What only this engine says; looked for before `COMMON_SYMPTOMS`."""
 

@@ -25,6 +25,9 @@ import xllamacpp
 from controllers.engines.llamacpp_flags import FLAGS, Member, ServerFlag, Whole
 
 GGUF_MAGIC = b"GGUF"
+NOWHERE = f"{os.devnull}/"
+"""llama.cpp erases slots on request only where it may also save them to a directory. Nothing can be
+saved in this one."""
 
 
 class StartupError(Exception):
@@ -102,6 +105,7 @@ def params_from(options: Mapping[str, Any]) -> xllamacpp.CommonParams:
     params.model.path = options["model"]
     params.hostnames = [options["host"]]
     params.port = options["port"]
+    params.slot_save_path = NOWHERE
     if options["alias"]:
         params.model_alias = {options["alias"]}
     for flag in FLAGS:

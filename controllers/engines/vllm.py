@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from controllers.engines.base import (
     ContainerCommand,
@@ -62,6 +63,9 @@ class Vllm(Engine):
     shares_host_memory = True
     # Newer versions show all flags only when asked for all.
     help_arguments = (("serve", "--help=all"), ("serve", "--help"))
+    # Without it there is no way to empty the prefix cache between load points. It also answers to
+    # whoever may put the engine to sleep: the autotuner's engines listen on loopback only.
+    environment = MappingProxyType({"VLLM_SERVER_DEV_MODE": "1"})
     gpu_flags = frozenset({"tensor-parallel-size", "pipeline-parallel-size", "data-parallel-size"})
     reserved_flags = frozenset({"model", "served-model-name", "host", "port", "uds"})
     extra_symptoms = (
@@ -109,7 +113,7 @@ class Vllm(Engine):
     ) -> LocalCommand:
         program = script("vllm") or "vllm"
         own = _own_arguments(model, served_model_name, host, port)
-        return LocalCommand((program, *own, *self.flags(parameters)))
+        return LocalCommand((program, *own, *self.flags(parameters)), self.environment)
 
     def container_command(
         self,

@@ -51,14 +51,12 @@ class Child:
         return self._process.poll()
 
     def tell(self, line: str) -> None:
-        """Send one line to its standard input, the only one, and close it."""
+        """Send one line to its standard input."""
         assert self._process.stdin
-        # It may have died, or been told before.
+        # It may have died, or have been killed.
         with suppress(OSError, ValueError):
             self._process.stdin.write(f"{line}\n")
             self._process.stdin.flush()
-        with suppress(OSError):
-            self._process.stdin.close()
 
     def kill(self) -> None:
         """End the group, also what outlived its leader, and read the output to its end.

@@ -71,13 +71,12 @@ _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 
 def command(base_url: str, plan: BenchmarkPlan, scratch: Path) -> list[str]:
-    """The command that measures all of `plan.points()`, in that order, in one call.
+    """The command that measures points of the plan one by one, as it is told them.
 
     It runs under this interpreter, because a virtual environment's scripts need not be on the
     PATH, and is started by file name, because the project need not be importable from the child's
-    directory; `-P` keeps this directory's modules out of its way. The scenarios are listed once
-    for each repeat: genai-bench loops over scenarios first, so that a whole repeat ends before
-    the next one starts.
+    directory; `-P` keeps this directory's modules out of its way. Scenarios and concurrencies are
+    what genai-bench checks and notes down at its start; `launcher.py` has it ask for each point.
 
     No key is among the arguments, where any user of the host could read it; see `environment`.
     """
@@ -92,7 +91,7 @@ def command(base_url: str, plan: BenchmarkPlan, scratch: Path) -> list[str]:
         *("--model-tokenizer", _tokenizer(plan)),
         *("--server-engine", _SERVER_ENGINES[plan.engine]),
         *("--task", plan.task),
-        *_repeated("--traffic-scenario", [*plan.scenarios] * plan.repeats),
+        *_repeated("--traffic-scenario", plan.scenarios),
         *_repeated(level_option, plan.concurrencies),
         *("--max-time-per-run", str(plan.max_time_per_point_min)),
         *("--max-requests-per-run", str(plan.max_requests_per_point)),

@@ -20,18 +20,21 @@ _MAX_REASON_LENGTH = 600
 def describe_point(point: LoadPoint, repeats: int) -> str:
     """`D(100,100) at concurrency 4`, and which repeat of it where there are several."""
     where = f"{point.scenario} at concurrency {point.concurrency}"
-    return f"{where}, repeat {point.repeat + 1} of {repeats}" if repeats > 1 else where
+    if repeats > 1:
+        return f"{where}, repeat {point.repeat + 1} of {repeats}"
+    # One that was not planned, to be sure of what came out.
+    return f"{where}, repeat {point.repeat + 1}" if point.repeat else where
 
 
 def missing_points(
     missing: Sequence[LoadPoint], repeats: int, how_it_ended: str, reasons: Sequence[str]
 ) -> Failure:
-    """The failure of a benchmark that ended with points still to be measured."""
+    """The failure of a benchmark that ended with points still to be measured, or before any was."""
     named = [describe_point(point, repeats) for point in missing[:_MAX_POINTS_NAMED]]
     if len(missing) > _MAX_POINTS_NAMED:
         named.append(f"{len(missing) - _MAX_POINTS_NAMED} more")
     sentences = [
-        f"{how_it_ended} without a result for {'; '.join(named)}",
+        f"{how_it_ended} without a result for {'; '.join(named) or 'any load point'}",
         *(shortened(reason, _MAX_REASON_LENGTH) for reason in reasons),
     ]
     return Failure(FailureKind.BENCHMARK_FAILED, ". ".join(sentences))

@@ -13,7 +13,8 @@ _HIDDEN = "***"
 
 _EMPTY_LINE = re.compile(r"NoneType value in metric|genai_bench\.benchmark:benchmark - \w+: None$")
 _POINT_STARTS = "Starting benchmark with concurrency="
-_ALL_MEASURED = "The whole experiment has finished!"
+ASKS = "(asks for a load point)"
+"""Said by `launcher.py`, which can't be imported here."""
 _REQUEST_FAILED = "Received error response from server."
 
 _EXCEPTION = re.compile(r"^([\w.]+\.)?\w*(Error|Exception|Exit|Abort|Interrupt|Timeout)\w*: \S")
@@ -46,13 +47,13 @@ def _spellings(secret: str) -> list[str]:
 class Output:
     """Follows genai-bench's lines, in the order in which it prints them; for one thread.
 
-    `points_started` counts the load points begun, `all_measured` says that no further one will
-    begin and that only reports follow.
+    `points_started` counts the load points begun, `points_asked_for` those that it asked for: it
+    measures nothing while that is one more than it was told.
     """
 
     def __init__(self, redact: Redactor) -> None:
         self.points_started = 0
-        self.all_measured = False
+        self.points_asked_for = 0
         self._redact = redact
         self._tail: deque[str] = deque(maxlen=200)
         self._failures_of_point = 0
@@ -63,10 +64,10 @@ class Output:
             return []
         # Redacted before it is cut: half a key is still a secret.
         line = self._redact(line)[:_MAX_LINE_LENGTH]
-        if not self.all_measured:
-            self._tail.append(line)
-        if _ALL_MEASURED in line:
-            self.all_measured = True
+        if line == ASKS:
+            self.points_asked_for += 1
+            return []
+        self._tail.append(line)
         if _POINT_STARTS in line:
             self.points_started += 1
             self._failures_of_point = 0

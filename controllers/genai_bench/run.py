@@ -1,8 +1,8 @@
-"""Runs genai-bench against an engine and hands out each load point's result as soon as it is there.
+"""Runs genai-bench against an engine, point by point, and hands out each result when it is there.
 
-genai-bench has no option that leaves its reports out (0.0.5: `cli/cli.py` makes them always). They
-come after the last result file, when nothing of value is left to wait for, so the whole process
-group is then killed.
+One process measures all points of a deployment: its import alone takes seconds. It asks for each
+point (`launcher.py`) and would go on asking; once nothing more is wanted, the whole process group
+is killed, which also spares the reports that genai-bench makes at its end.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import logging
 import os
 import shutil
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from controllers.base import BenchmarkPlan, Deployment, LoadPoint, LogSink, PointResult
+from controllers.engines.prefix_cache import PrefixCache, prefix_cache
 from controllers.genai_bench.child import Child
 from controllers.genai_bench.command import EXPERIMENT_FOLDER, command, environment
 from controllers.genai_bench.failure import (
@@ -25,6 +25,7 @@ from controllers.genai_bench.failure import (
     describe_point,
     missing_points,
 )
+from controllers.genai_bench.flushing import Flushing
 from controllers.genai_bench.output import Output, Redactor
 from controllers.genai_bench.results import ResultError, parse_result
 from controllers.genai_bench.warmup import WarmUp
@@ -55,11 +56,12 @@ class GenaiBench:
         Raises:
             OSError: `workdir` can't be written to, or no process could be started.
         """
-        return GenaiBenchRun(deployment.base_url, plan, workdir, log, self._api_key)
+        cache = prefix_cache(plan.engine, deployment, self._api_key)
+        return GenaiBenchRun(deployment.base_url, plan, workdir, log, self._api_key, cache)
 
 
 class GenaiBenchRun:
-    """One call of genai-bench: a `BenchmarkRun`. Its methods may be called from any thread."""
+    """One process of genai-bench: a `PointByPointRun`. Methods may be called from any thread."""
 
     def __init__(
         self,
@@ -68,12 +70,17 @@ class GenaiBenchRun:
         workdir: Path,
         log: LogSink,
         api_key: str | None,
+        cache: PrefixCache,
     ) -> None:
         self._plan = plan
         self._log = log
         self._redact = Redactor(api_key)
-        self._points = plan.points()
-        self._missing = plan.points()
+        self._current: LoadPoint | None = None
+        self._points_told = 0
+        self._cache = cache
+        self._flush: Flushing | None = None
+        self._flush_reason = ""
+        self._kept = 0
         self._fresh: list[PointResult] = []
         self._output = Output(self._redact)
         self._failure: Failure | None = None
@@ -86,9 +93,18 @@ class GenaiBenchRun:
             self._scratch,
             self._follow,
         )
-        self._warm_up = WarmUp(
-            base_url, plan, api_key, self._report, then=lambda: self._child.tell("go")
-        )
+        self._warm_up = WarmUp(base_url, plan, api_key, self._report)
+
+    def measure(self, point: LoadPoint) -> None:
+        with self._lock:
+            if self._current is not None:
+                raise RuntimeError(f"{self._current} has no result yet")
+            self._current = point
+            self._flush = None
+
+    @property
+    def is_idle(self) -> bool:
+        return self._current is None
 
     def poll(self) -> list[PointResult]:
         with self._lock:
@@ -99,14 +115,18 @@ class GenaiBenchRun:
 
     @property
     def phase(self) -> str:
+        point = self._current
         if self._finished:
             return "finished"
         if self._warm_up.under_way:
             return "warm-up"
-        started = self._output.points_started
-        if not started:
+        if not self._output.points_asked_for:
             return "genai-bench starts"
-        return describe_point(self._points[min(started, len(self._points)) - 1], self._plan.repeats)
+        return (
+            "between two load points"
+            if point is None
+            else describe_point(point, self._plan.repeats)
+        )
 
     @property
     def finished(self) -> bool:
@@ -119,7 +139,7 @@ class GenaiBenchRun:
     def stop(self) -> None:
         """End every process of this run at once: genai-bench has nothing to save.
 
-        Points that were measured but not polled for are still handed out by `poll`.
+        A point that was measured but not polled for is still handed out by `poll`.
         """
         with self._lock:
             if self._finished:
@@ -127,28 +147,55 @@ class GenaiBenchRun:
             try:
                 self._collect()
             finally:
-                self._end("The benchmark was stopped", reason_is_known=True)
+                if self._current is None:
+                    self._close()
+                else:
+                    self._fail("The benchmark was stopped", reason_is_known=True)
 
     def _look(self) -> None:
-        """Take in what is new, and end the run when nothing more can come."""
+        """Take in what is new, send the point that is wanted, and end a run that broke."""
         # Asked before looking for files: whatever was written before the end is then found.
         exit_code = self._child.exit_code
-        all_measured = self._output.all_measured
         self._collect()
         if exit_code is not None:
-            self._end(describe_exit(exit_code))
-        elif all_measured or not self._missing:
-            self._end("genai-bench finished")
+            self._fail(describe_exit(exit_code))
+        elif self._current is not None and self._wants_a_point():
+            self._send(self._current)
 
-    def _end(self, how: str, *, reason_is_known: bool = False) -> None:
+    def _wants_a_point(self) -> bool:
+        return self._output.points_asked_for > self._points_told and not self._warm_up.under_way
+
+    def _send(self, point: LoadPoint) -> None:
+        """Tell genai-bench the point, once the engine has forgotten the prompts of the last one."""
+        if self._flush is None:
+            self._flush = Flushing(self._cache)
+        answer = self._flush.answer
+        if answer is None:
+            return
+        if answer.reason and answer.reason != self._flush_reason:
+            self._flush_reason = answer.reason
+            self._report(f"The prefix cache was not wholly flushed: {answer.reason}")
+        self._points_told += 1
+        self._child.tell(json.dumps({"scenario": point.scenario, "level": point.concurrency}))
+
+    def _fail(self, how: str, *, reason_is_known: bool = False) -> None:
         """Stop everything, then read the last lines and files for what they say of a failure."""
-        self._warm_up.cancel()
-        self._child.kill()
-        if self._missing:
-            reasons = [] if reason_is_known else self._reasons()
-            self._failure = missing_points(self._missing, self._plan.repeats, how, reasons)
+        point = self._current
+        self._stop_processes()
+        reasons = [] if reason_is_known else self._reasons()
+        missing = [] if point is None else [point]
+        self._failure = missing_points(missing, self._plan.repeats, how, reasons)
+        self._close()
+
+    def _close(self) -> None:
+        self._stop_processes()
         shutil.rmtree(self._scratch, ignore_errors=True)
         self._finished = True
+
+    def _stop_processes(self) -> None:
+        self._warm_up.cancel()
+        self._cache.close()
+        self._child.kill()
 
     def _reasons(self) -> list[str]:
         debug_files = (self._scratch / EXPERIMENT_FOLDER).glob(_DEBUG_FILES)
@@ -160,26 +207,8 @@ class GenaiBenchRun:
 
     def _follow(self, line: str) -> None:
         """Take in one line of genai-bench's output; called from the thread that reads it."""
-        started_before = self._output.points_started
         for shown in self._output.follow(line):
             self._report(shown)
-        if self._output.points_started > started_before:
-            self._save_from_overwriting()
-
-    def _save_from_overwriting(self) -> None:
-        """Collect the previous point's file before the point that has begun can overwrite it.
-
-        A repeat that takes as many seconds has the same file name. `poll` is in time for that only
-        if its caller is. Whoever holds the lock is collecting at this moment, or ending the run.
-        """
-        if self._lock.acquire(blocking=False):
-            try:
-                # `poll` meets the same error, and has a caller to tell.
-                with suppress(OSError):
-                    if not self._finished:
-                        self._collect()
-            finally:
-                self._lock.release()
 
     def _collect(self) -> None:
         """Take away every complete file; an incomplete one is looked at again the next time."""
@@ -188,15 +217,14 @@ class GenaiBenchRun:
                 files = [entry for entry in entries if entry.name.endswith(".json")]
         except FileNotFoundError:
             return
-        for file in sorted(files, key=lambda entry: entry.stat().st_mtime_ns):
+        for file in files:
             if file.name == _METADATA_FILE:
                 self._take(Path(file.path), self._results / _METADATA_FILE)
             elif not file.name.startswith("debug_"):
                 self._collect_result(Path(file.path))
 
     def _collect_result(self, file: Path) -> None:
-        index = len(self._points) - len(self._missing)
-        kept = self._results / f"{index:03}_{file.name}"
+        kept = self._results / f"{self._kept:03}_{file.name}"
         document = self._take(file, kept)
         if document is None:
             return
@@ -205,23 +233,15 @@ class GenaiBenchRun:
         except ResultError as error:
             self._report(f"{kept.name} is ignored: {error}")
             return
-        point = self._missing_point_like(result.point)
-        if point is None:
+        point = self._current
+        if point is None or replace(point, repeat=0) != result.point:
             self._report(f"{kept.name} is ignored: {result.point} was not asked for")
             return
-        self._missing.remove(point)
-        self._fresh.append(replace(result, point=point))
-
-    def _missing_point_like(self, measured: LoadPoint) -> LoadPoint | None:
-        """The first repeat still missing of what was measured: a file does not say which it is."""
-        return next(
-            (
-                point
-                for point in self._missing
-                if (point.scenario, point.concurrency) == (measured.scenario, measured.concurrency)
-            ),
-            None,
-        )
+        self._kept += 1
+        answer = self._flush.answer if self._flush else None
+        flushed = answer.result if answer else None
+        self._fresh.append(replace(result, point=point, cache_flush=flushed))
+        self._current = None
 
     def _take(self, file: Path, kept: Path) -> object | None:
         """Move a file to where it is kept, without secrets; None while it is being written."""

@@ -37,6 +37,10 @@ def typical_lengths(scenario: str) -> tuple[int, int]:
     return _DEFAULT_LENGTHS
 
 
+def _nothing_follows() -> None:
+    """The measuring waits by itself."""
+
+
 class WarmUp:
     """Sends the warm-up's chats from a thread of its own, then calls `then`.
 
@@ -50,7 +54,7 @@ class WarmUp:
         plan: BenchmarkPlan,
         api_key: str | None,
         report: Callable[[str], None],
-        then: Callable[[], None],
+        then: Callable[[], None] = _nothing_follows,
     ) -> None:
         self._url = f"{base_url.rstrip('/')}/v1/chat/completions"
         self._plan = plan

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from controllers.base import LoadPoint
+from controllers.genai_bench import child as child_modules
 from controllers.genai_bench.failure import (
     describe_exit,
     describe_failed_requests,
     missing_points,
 )
-from controllers.genai_bench.output import Output, Redactor
+from controllers.genai_bench.output import ASKS, Output, Redactor
 
 HEAD = "INFO     2026-01-02 03:04:05.%f - genai_bench.benchmark:benchmark - "
 START = f"{HEAD}Starting benchmark with concurrency=1, spawn_rate=1"
@@ -61,12 +62,16 @@ def test_only_the_first_failed_requests_of_each_point_are_shown() -> None:
     assert "not shown" in lines[4]
 
 
-def test_points_are_counted_as_they_start() -> None:
+def test_points_are_counted_as_they_are_asked_for() -> None:
     output = Output(Redactor(None))
-    for line in (START, START, f"{HEAD}🚀 The whole experiment has finished!"):
-        output.follow(line)
-    assert output.points_started == 2
-    assert output.all_measured
+    assert [output.follow(line) for line in (ASKS, START, ASKS)] == [[], [START], []]
+    assert (output.points_started, output.points_asked_for) == (1, 2)
+
+
+def test_what_asks_is_what_is_understood() -> None:
+    """The launcher is a script of its own, from which nothing can be imported here."""
+    launcher = Path(child_modules.__file__).with_name("launcher.py").read_text()
+    assert f'ASKS = "{ASKS}"' in launcher
 
 
 def test_the_exception_tells_more_than_the_lines_around_it() -> None:
@@ -81,14 +86,6 @@ def test_the_exception_tells_more_than_the_lines_around_it() -> None:
     assert telling_line_of() is None
 
 
-def test_what_reports_print_after_the_last_point_tells_nothing() -> None:
-    lines = (
-        "WARNING  a b - c:d - No request metrics collected",
-        "The whole experiment has finished!",
-    )
-    assert telling_line_of(*lines, "TypeError: of the reports") == "No request metrics collected"
-
-
 def test_a_failure_names_some_missing_points_and_counts_the_rest() -> None:
     points = [LoadPoint("D(16,8)", level, repeat) for repeat in (0, 1) for level in (1, 2, 4)]
     message = missing_points(points, 2, describe_exit(1), ["x" * 5000]).message
@@ -97,6 +94,16 @@ def test_a_failure_names_some_missing_points_and_counts_the_rest() -> None:
         "concurrency 4, repeat 1 of 2; D(16,8) at concurrency 1, repeat 2 of 2; 2 more" in message
     )
     assert len(message) < 1000
+
+
+def test_a_failure_before_any_point_was_wanted_says_so() -> None:
+    message = missing_points([], 1, describe_exit(2), []).message
+    assert message == "genai-bench ended with exit code 2 without a result for any load point"
+
+
+def test_a_repeat_that_was_not_planned_is_told_from_the_first() -> None:
+    again = LoadPoint("D(16,8)", 4, repeat=1)
+    assert missing_points([again], 1, "It ended", []).message.endswith("concurrency 4, repeat 2")
 
 
 def test_a_signal_is_named() -> None:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
@@ -19,7 +19,7 @@ import httpx
 import psutil
 import pytest
 
-from controllers.base import Benchmark, PointResult
+from controllers.base import Benchmark, CacheFlush, LoadPoint, PointByPointRun, PointResult
 from controllers.engines.gguf_tokenizer import tokenizer_directory
 from controllers.genai_bench.child import Child
 from controllers.genai_bench.run import GenaiBench, GenaiBenchRun
@@ -30,6 +30,7 @@ from tuning.domain.names import LogSource
 
 # mypy checks here that the contract is kept.
 BENCHMARK: type[Benchmark] = GenaiBench
+RUN: type[PointByPointRun] = GenaiBenchRun
 
 API_KEY = "sk-very-secret-key"
 PROJECT = Path(__file__).resolve().parents[2]
@@ -104,7 +105,9 @@ def nothing_is_left(tmp_path: Path) -> Iterator[None]:
     yield
     assert processes_about(tmp_path) == []
     assert [
-        t.name for t in threading.enumerate() if t.name in ("warm-up", "genai-bench output")
+        t.name
+        for t in threading.enumerate()
+        if t.name in ("warm-up", "genai-bench output", "cache flush")
     ] == []
 
 
@@ -127,15 +130,22 @@ def wait_for(what: Callable[[], bool], within_s: float = 120) -> None:
         time.sleep(0.02)
 
 
-def follow(run: GenaiBenchRun, on_poll: Callable[[], None] = lambda: None) -> list[PointResult]:
-    """Poll until the run has finished; stops it whatever happens."""
+def follow(
+    run: GenaiBenchRun, points: Sequence[LoadPoint], on_poll: Callable[[], None] = lambda: None
+) -> list[PointResult]:
+    """Ask for one point after the other, until the run breaks; stops it whatever happens."""
     results: list[PointResult] = []
     deadline = time.monotonic() + 150
     try:
-        while not run.finished and time.monotonic() < deadline:
+        for point in points:
+            run.measure(point)
+            while not run.finished and not run.is_idle and time.monotonic() < deadline:
+                results += run.poll()
+                on_poll()
+                time.sleep(0.02)
             results += run.poll()
-            on_poll()
-            time.sleep(0.02)
+            if run.finished:
+                break
     finally:
         run.stop()
     return results + run.poll()
@@ -146,14 +156,13 @@ def texts_below(directory: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_grid_is_measured_in_one_call_and_each_point_is_handed_out_once(
+def test_points_are_measured_in_any_order_by_one_process(
     engine: Engine, tokenizer: str, tmp_path: Path
 ) -> None:
     grid = plan(
         tokenizer=tokenizer,
         scenarios=["D(16,8)", "D(24,4)"],
         concurrencies=[1, 2],
-        repeats=2,
         warmup_requests=3,
         max_requests_per_point=1,
     )
@@ -162,10 +171,18 @@ def test_a_grid_is_measured_in_one_call_and_each_point_is_handed_out_once(
     (workdir / "results" / "of_an_earlier_attempt.json").touch()
     run = GenaiBench(API_KEY).start(at(engine.url), grid, workdir, log)
     assert run.phase == "warm-up"
-    results = follow(run)
+    # Neither in the order of the plan, nor all of it, nor only what is in it.
+    points = [
+        LoadPoint("D(24,4)", 2),
+        LoadPoint("D(16,8)", 1),
+        LoadPoint("D(16,8)", 3),
+        LoadPoint("D(16,8)", 1, repeat=1),
+        LoadPoint("D(16,8)", 1, repeat=2),
+    ]
+    results = follow(run, points)
 
     assert run.failure is None
-    assert [result.point for result in results] == grid.points()
+    assert [result.point for result in results] == points
     for result in results:
         assert result.num_failed_requests == 0
         assert result.metrics["error_rate"] == 0
@@ -173,7 +190,7 @@ def test_a_grid_is_measured_in_one_call_and_each_point_is_handed_out_once(
 
     # The raw files stay, in order, in the form that genai-bench's own reports read.
     files = sorted(path.name for path in (workdir / "results").iterdir())
-    assert [name.split("_")[0] for name in files[:-1]] == [f"{n:03}" for n in range(8)]
+    assert [name.split("_")[0] for name in files[:-1]] == [f"{n:03}" for n in range(5)]
     assert files[-1] == "experiment_metadata.json"
     assert json.loads((workdir / "results" / files[0]).read_text())["_time_unit"] == "s"
     assert sorted(path.name for path in workdir.iterdir()) == ["results"]
@@ -184,25 +201,11 @@ def test_a_grid_is_measured_in_one_call_and_each_point_is_handed_out_once(
     assert "NoneType" not in str(log)
     assert any(line.startswith("warm-up: 3 requests in") for line in log.lines)
 
-    # One call, no reports.
+    # One process, no plots, no reports; what could not be flushed is said once.
     assert str(log).count("Welcome to genai-bench") == 1
-    assert "Saving excel" not in str(log)
-
-
-@pytest.mark.slow
-def test_points_survive_a_caller_that_does_not_poll_while_files_are_overwritten(
-    engine: Engine, tokenizer: str, tmp_path: Path
-) -> None:
-    """Both repeats have the same file name when they take as many seconds."""
-    twice = plan(tokenizer=tokenizer, repeats=2, max_requests_per_point=1)
-    log = Log()
-    run = GenaiBench().start(at(engine.url), twice, tmp_path / "work", log)
-    try:
-        wait_for(lambda: str(log).count("has finished after") == 2)
-        wait_for(lambda: bool(list((tmp_path / "work").glob("scratch/experiment/D16*"))))
-    finally:
-        results = follow(run)
-    assert [result.point for result in results] == twice.points()
+    assert "Saving" not in str(log)
+    assert {result.cache_flush for result in results} == {CacheFlush.PARTLY}
+    assert str(log).count("The prefix cache was not wholly flushed") == 1
 
 
 @pytest.mark.slow
@@ -222,7 +225,7 @@ def test_an_engine_killed_during_a_point_fails_the_benchmark_soon(
         victim.wait_until_healthy()
         three_points = plan(tokenizer=tokenizer, concurrencies=[1, 2, 3])
         run = GenaiBench().start(at(victim.url), three_points, tmp_path / "work", log)
-        results = follow(run, kill_in_the_second_point)
+        results = follow(run, three_points.points(), kill_in_the_second_point)
     finally:
         victim.kill()
 
@@ -233,8 +236,7 @@ def test_an_engine_killed_during_a_point_fails_the_benchmark_soon(
     assert time.monotonic() - died_at < 10
     assert run.failure
     assert run.failure.kind is FailureKind.BENCHMARK_FAILED
-    assert "exit code 1 without a result for" in run.failure.message
-    assert "D(16,8) at concurrency 3" in run.failure.message
+    assert "exit code 1 without a result for D(16,8) at concurrency" in run.failure.message
     assert "x 503 (Connection error" in run.failure.message
     assert str(log).count("Received error response") <= 6
 
@@ -245,7 +247,7 @@ def test_genai_bench_failing_at_once_says_why(tmp_path: Path) -> None:
     log = Log()
     nobody = at(f"http://127.0.0.1:{free_port()}")
     run = GenaiBench(API_KEY).start(nobody, absent, tmp_path / "w", log)
-    assert follow(run) == []
+    assert follow(run, absent.points()) == []
     assert run.failure
     assert run.failure.kind is FailureKind.BENCHMARK_FAILED
     assert "exit code 1 without a result for D(16,8) at concurrency 1" in run.failure.message
@@ -254,19 +256,25 @@ def test_genai_bench_failing_at_once_says_why(tmp_path: Path) -> None:
     assert API_KEY not in "\n".join([str(log), run.failure.message, *texts_below(tmp_path)])
 
 
-def stop_in_time(run: GenaiBenchRun) -> None:
+def stop_in_time(run: GenaiBenchRun, *, while_a_point_is_wanted: bool = True) -> None:
     started = time.monotonic()
     run.stop()
     assert time.monotonic() - started < 1
     assert run.finished
-    assert run.failure
-    assert "was stopped without a result for" in run.failure.message
+    if while_a_point_is_wanted:
+        assert run.failure
+        assert "was stopped without a result for" in run.failure.message
+    else:
+        assert run.failure is None
     run.stop()
     assert run.poll() == []
 
 
 def test_stop_during_the_import(tmp_path: Path) -> None:
     run = GenaiBench().start(at("http://127.0.0.1:9"), plan(), tmp_path / "work", Log())
+    run.measure(LoadPoint("D(16,8)", 1))
+    with pytest.raises(RuntimeError, match="has no result yet"):
+        run.measure(LoadPoint("D(16,8)", 2))
     wait_for(lambda: run.phase == "genai-bench starts")
     time.sleep(0.5)
     assert run.poll() == []
@@ -280,16 +288,18 @@ def test_stop_during_the_warm_up_does_not_wait_for_answers(tmp_path: Path) -> No
         run = GenaiBench().start(at(url), asked, tmp_path / "work", Log())
         connection, _ = mute.accept()
         assert run.phase == "warm-up"
-        stop_in_time(run)
+        stop_in_time(run, while_a_point_is_wanted=False)
         connection.close()
 
 
 @pytest.mark.slow
 def test_stop_while_measuring(engine: Engine, tokenizer: str, tmp_path: Path) -> None:
     long = plan(tokenizer=tokenizer, max_requests_per_point=10_000)
-    run = GenaiBench().start(at(engine.url), long, tmp_path / "work", Log())
+    log = Log()
+    run = GenaiBench().start(at(engine.url), long, tmp_path / "work", log)
     try:
-        wait_for(lambda: run.phase == "D(16,8) at concurrency 1")
+        run.measure(LoadPoint("D(16,8)", 1))
+        wait_for(lambda: run.poll() == [] and "Starting benchmark" in str(log))
         assert processes_about(tmp_path)
     finally:
         stop_in_time(run)
@@ -341,7 +351,7 @@ def test_failed_requests_are_counted(tokenizer: str, tmp_path: Path) -> None:
     try:
         url = f"http://127.0.0.1:{server.server_port}"
         run = GenaiBench(API_KEY).start(at(url), flaky, tmp_path / "work", log)
-        (result,) = follow(run)
+        (result,) = follow(run, flaky.points())
     finally:
         server.shutdown()
         server.server_close()
@@ -376,13 +386,15 @@ def test_all_output_is_read_before_kill_returns() -> None:
     assert child.exit_code == -9
 
 
-def test_a_child_hears_one_line_and_then_the_end() -> None:
-    child, lines = running(["bash", "-c", "cat; echo end"])
+def test_a_child_hears_line_after_line() -> None:
+    child, lines = running(["bash", "-c", "read first; echo $first; read second; echo $second"])
     child.tell("go")
-    child.tell("too late")
+    wait_for(lambda: lines == ["go"], within_s=5)
+    child.tell("on")
     wait_for(lambda: child.exit_code == 0, within_s=5)
+    child.tell("too late")
     child.kill()
-    assert lines == ["go", "end"]
+    assert lines == ["go", "on"]
 
 
 def files_are_collected(run: GenaiBenchRun, workdir: Path, content: str) -> list[PointResult]:
@@ -395,21 +407,20 @@ def files_are_collected(run: GenaiBenchRun, workdir: Path, content: str) -> list
 def test_files_that_are_incomplete_or_of_no_use_are_no_results(tmp_path: Path) -> None:
     sample = (Path(__file__).with_name("data") / "genai_bench_result.json").read_text()
     workdir, log = tmp_path / "work", Log()
-    run = GenaiBench().start(at("http://127.0.0.1:9"), plan(repeats=2), workdir, log)
+    run = GenaiBench().start(at("http://127.0.0.1:9"), plan(), workdir, log)
     try:
+        run.measure(LoadPoint("D(16,8)", 1, repeat=1))
         assert files_are_collected(run, workdir, sample[:1000]) == []
         assert log.lines == []
         assert files_are_collected(run, workdir, sample.replace('"s"', '"ms"')) == []
         assert "000_D16_8_text-to-text_num_concurrency_1_time_1s.json is ignored" in log.lines[-1]
         assert files_are_collected(run, workdir, sample.replace("D(16,8)", "D(9,9)")) == []
         assert "was not asked for" in log.lines[-1]
-        repeats = [
-            result.point.repeat
-            for _ in range(2)
-            for result in files_are_collected(run, workdir, sample)
-        ]
-        assert repeats == [0, 1]
-        assert run.finished
+        (result,) = files_are_collected(run, workdir, sample)
+        assert result.point == LoadPoint("D(16,8)", 1, repeat=1)
+        assert run.is_idle
+        assert files_are_collected(run, workdir, sample) == []
+        assert "was not asked for" in log.lines[-1]
         assert run.failure is None
     finally:
         run.stop()

@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.domain.task_files import spec_of
 from tuning.domain.failures import FailureKind
+from tuning.domain.measuring.course import End, EndKind
 from tuning.domain.objectives import MeasuredPoint
 from tuning.orchestrator.judging import judge_experiment
 
@@ -22,7 +23,7 @@ def point(failed: int = 0) -> MeasuredPoint:
 
 
 def judged(*points: MeasuredPoint, **sections: Any) -> Any:
-    return judge_experiment(spec_of(**sections), points)
+    return judge_experiment(spec_of(**sections), points, End(EndKind.COMPLETE))
 
 
 def test_each_objective_has_its_value_and_its_score() -> None:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.domain.task_files import FULL_TASK, OLDER_TASK, minimal_task
+from tuning.domain.goodput import GOODPUT_METRICS
 from tuning.domain.metrics import ALL_METRIC_NAMES
 from tuning.domain.spec import TaskSpec, parse_task
 from tuning.presets import presets
@@ -98,6 +99,8 @@ LIMITS = st.fixed_dictionaries(
 )
 NAMESPACES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,8}[a-z0-9])?", fullmatch=True)
 COUNTS = st.integers(1, 1_000_000)
+METRIC_NAMES = [name for name in ALL_METRIC_NAMES if name not in GOODPUT_METRICS]
+"""Goodput makes demands on the limits and concurrencies of the same task."""
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | INTEGERS | FLOATS | WORDS, lambda inner: st.lists(inner, max_size=3)
 )
@@ -129,7 +132,7 @@ DOCUMENTS = st.fixed_dictionaries(
                 "objective": st.sampled_from(["minimize_ttft", "maximize_throughput"])
                 | st.fixed_dictionaries(
                     {
-                        "metric": st.sampled_from(ALL_METRIC_NAMES),
+                        "metric": st.sampled_from(METRIC_NAMES),
                         "direction": st.sampled_from(["minimize", "maximize"]),
                     }
                 ),
@@ -139,7 +142,7 @@ DOCUMENTS = st.fixed_dictionaries(
                 "baseline": st.booleans(),
             }
         ),
-        "slo": st.dictionaries(st.sampled_from(ALL_METRIC_NAMES), LIMITS, max_size=4),
+        "slo": st.dictionaries(st.sampled_from(METRIC_NAMES), LIMITS, max_size=4),
         "benchmark": st.fixed_dictionaries(
             {
                 "model_name": st.none() | TEXTS,

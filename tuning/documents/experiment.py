@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, field_validator
 
 from tuning.documents.document import Document, Moment
 from tuning.domain.failures import FailureKind
 from tuning.domain.lifecycle import ExperimentPurpose, ExperimentStatus
+from tuning.domain.measuring.course import EndKind
 from tuning.domain.names import FlagValue
 from tuning.models import Experiment
 
@@ -52,8 +53,34 @@ class MeasurementDocument(Document):
     num_requests: int
     num_failed_requests: int
     duration_s: float = Field(description="Seconds that the load point took.")
+    cache_flush: str = Field(
+        description="Whether the engine's prefix cache was emptied before: `whole`, `partly` or "
+        "`not`; empty where nobody can tell."
+    )
     metrics: dict[str, float] = Field(
         description="By name; the ending is the unit: `_s` seconds, `_tokens_per_s`, `_per_s`."
+    )
+
+
+class SkippedLoad(Document):
+    """A load that was not measured."""
+
+    scenario: str
+    concurrency: int
+
+
+class EarlyEndDocument(Document):
+    """Why not everything was measured."""
+
+    kind: EndKind = Field(
+        description="`pruned`: it could hardly become the best one. `slo_broken`: a hard limit was "
+        "broken. `enough`: the rest would not change its value."
+    )
+    reason: str = Field(description="In a sentence, with numbers.")
+    skipped: list[SkippedLoad]
+    numbers: dict[str, float] = Field(
+        description="Of a pruned one: `chance` to become the best, at most; `score_bound`, which "
+        "its score would hardly have been better than; `best_score` and `best_experiment`."
     )
 
 
@@ -90,11 +117,19 @@ class ExperimentDocument(Document):
         "with the status SUCCESS can be compared by it."
     )
     failure: FailureDocument | None = Field(description="Set exactly when the status is FAILED.")
+    early_end: EarlyEndDocument | None = Field(
+        description="Why not everything was measured; null when it was."
+    )
     started_at: Moment | None
     finished_at: Moment | None
     deploy_s: float | None = Field(description="Seconds from the launch to a healthy engine.")
     benchmark_s: float | None = Field(description="Seconds for the warm-up and all load points.")
     cleanup_s: float | None = Field(description="Seconds for stopping the engine.")
+
+    @field_validator("early_end", mode="before")
+    @classmethod
+    def _none_if_complete(cls, stored: object) -> object:
+        return stored or None
 
 
 class ExperimentDetail(ExperimentDocument):

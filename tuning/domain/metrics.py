@@ -57,6 +57,8 @@ def latency_name(family: str, statistic: str) -> str:
 ERROR_RATE = "error_rate"
 OUTPUT_THROUGHPUT = "output_throughput_tokens_per_s"
 GPU_POWER = "gpu_power_mean_w"
+GOODPUT = "goodput_requests_per_s"
+GOODPUT_CONCURRENCY = "goodput_concurrency"
 
 _TOKENS_PER_SECOND = "tokens/s"
 
@@ -88,6 +90,18 @@ _OTHER_METRICS = (
         Direction.MAXIMIZE,
     ),
     Metric("requests_per_s", "requests/s", "finished requests", Direction.MAXIMIZE),
+    Metric(
+        GOODPUT,
+        "requests/s",
+        "finished requests while every hard limit of the task holds, else 0",
+        Direction.MAXIMIZE,
+    ),
+    Metric(
+        GOODPUT_CONCURRENCY,
+        "requests",
+        "the concurrency while every hard limit of the task holds, else 0",
+        Direction.MAXIMIZE,
+    ),
     Metric(ERROR_RATE, "", "share of requests that failed, 0 to 1", Direction.MINIMIZE),
     Metric("mean_input_tokens", "tokens", "input tokens of a request, mean", None),
     Metric("mean_output_tokens", "tokens", "output tokens of a request, mean", None),

@@ -5,18 +5,21 @@ over all load points, since a user meets each of them. A maximised metric (a thr
 best concurrency of each scenario, averaged over the scenarios: throughput asks what the engine can
 do at most, and the points below its saturation say nothing of that. Repeats of a point are reduced
 to their median first, so that one disturbed run does not decide.
+
+Goodput is the exception to "a limit must hold at every load point": it asks up to where it holds.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median
 from types import MappingProxyType
 from typing import TypeVar
 
-from tuning.domain.metrics import ERROR_RATE, Direction
+from tuning.domain.goodput import GOODPUT_METRICS, keeps_limits, with_goodput
+from tuning.domain.metrics import ERROR_RATE, GOODPUT, Direction
 from tuning.domain.slo import Slo, Verdict, judge
 
 Key = TypeVar("Key")
@@ -37,6 +40,7 @@ NAMED_OBJECTIVES: Mapping[str, Objective] = MappingProxyType(
         for objective in (
             Objective("minimize_latency", "e2e_latency_mean_s", Direction.MINIMIZE),
             Objective("maximize_throughput", "output_throughput_tokens_per_s", Direction.MAXIMIZE),
+            Objective("maximize_goodput", GOODPUT, Direction.MAXIMIZE),
             Objective("minimize_ttft", "ttft_mean_s", Direction.MINIMIZE),
             Objective("minimize_tpot", "tpot_mean_s", Direction.MINIMIZE),
         )
@@ -108,6 +112,8 @@ def evaluate_each(
 ) -> tuple[Evaluation, ...]:
     """As `evaluate`, by each of several objectives. Penalties make the score of every one worse."""
     load_points = _reduce_repeats(points)
+    if any(objective.metric in GOODPUT_METRICS for objective in objectives):
+        load_points = _good_load_points(load_points, slos)
     by_name = {str(point): point.metrics for point in load_points}
     verdicts = tuple(judge(slo, by_name) for slo in slos)
     penalty = sum(verdict.penalty for verdict in verdicts)
@@ -166,6 +172,22 @@ def _reduce_repeats(points: Sequence[MeasuredPoint]) -> list[_LoadPoint]:
     return [
         _LoadPoint(scenario, concurrency, _reduced_metrics(group))
         for (scenario, concurrency), group in repeats.items()
+    ]
+
+
+def _good_load_points(points: Sequence[_LoadPoint], slos: Sequence[Slo]) -> list[_LoadPoint]:
+    """Those of each scenario that keep the hard limits, or else its lowest concurrency.
+
+    Goodput is looked for beyond the limits, too: what breaks them there is no fault.
+    """
+    counted = []
+    for scenario in dict.fromkeys(point.scenario for point in points):
+        rivals = [point for point in points if point.scenario == scenario]
+        good = [point for point in rivals if keeps_limits(point.metrics, slos)]
+        counted += good or [min(rivals, key=lambda point: point.concurrency)]
+    return [
+        replace(point, metrics=with_goodput(point.metrics, point.concurrency, slos))
+        for point in counted
     ]
 
 

@@ -21,6 +21,7 @@ from tuning.domain.names import DeploymentMode
 from tuning.domain.parameters import Parameter
 from tuning.domain.space import ConstraintsTooTight, ParameterSpace
 from tuning.domain.spec_errors import Problem, shown
+from tuning.domain.spec_goodput import goodput_problems
 from tuning.domain.spec_parameters import Declaration, declarations_in
 from tuning.domain.spec_repeats import AUTO
 
@@ -40,7 +41,12 @@ def problems_between_sections(document: Mapping[str, Any]) -> list[Problem]:
     problems = [*_constraint_problems(document.get("constraints"), declarations)]
     if _strategy(document) == GRID_SEARCH:
         problems += _continuous_problems(declarations)
-    return [*problems, *_namespace_problems(document), *_repeats_problems(document)]
+    return [
+        *problems,
+        *goodput_problems(document),
+        *_namespace_problems(document),
+        *_repeats_problems(document),
+    ]
 
 
 def nothing_left(space: ParameterSpace) -> list[Problem]:

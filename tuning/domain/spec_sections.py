@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from tuning.domain.cluster_names import claim_folder, object_name_fault
+from tuning.domain.measuring.pruning import Pruning
 from tuning.domain.objectives import NAMED_OBJECTIVES, Objective
 from tuning.domain.spec_errors import InvalidSection, Problem, Section, shown
 from tuning.domain.spec_objective import read_objectives, write_objectives
@@ -200,6 +201,11 @@ class OptimizationSpec(Section):
         default=3,
         description="At the end the winner and the baseline are launched and measured again in "
         "turn, so many times each; 0 leaves that out. Without a baseline it is the runner-up.",
+    )
+    pruning: Pruning = Field(
+        default=Pruning.SAFE,
+        description="`safe` leaves out loads once a configuration surely can't become the best one "
+        "or they can't change its value, `aggressive` when that is unlikely, `off` never.",
     )
 
     @field_validator("max_iterations")

@@ -65,6 +65,7 @@ def _of_measurement(measurement: Measurement) -> dict[str, Any]:
         "num_requests": measurement.num_requests,
         "num_failed_requests": measurement.num_failed_requests,
         "duration_s": measurement.duration_s,
+        "cache_flush": measurement.cache_flush,
     }
 
 

@@ -94,6 +94,11 @@ class Experiment(models.Model):
     num_failed_requests = models.PositiveIntegerField(default=0)
     slo_verdicts: models.JSONField[Any, list[dict[str, Any]]] = models.JSONField(default=list)
 
+    early_end: models.JSONField[Any, dict[str, Any]] = models.JSONField(
+        default=dict,
+        help_text="Why not all of its loads were measured, and which; empty when they were.",
+    )
+
     command: models.JSONField[Any, list[str]] = models.JSONField(default=list)
     environment: models.JSONField[Any, dict[str, Any]] = models.JSONField(default=dict)
 

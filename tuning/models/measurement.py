@@ -28,6 +28,13 @@ class Measurement(models.Model):
     num_requests = models.PositiveIntegerField()
     num_failed_requests = models.PositiveIntegerField(default=0)
     duration_s = models.FloatField()
+    cache_flush = models.CharField(
+        max_length=8,
+        blank=True,
+        default="",
+        help_text="Whether the engine's prefix cache was emptied before: whole, partly or not. "
+        "Empty where nobody can tell.",
+    )
     raw: models.JSONField[Any, dict[str, Any]] = models.JSONField(default=dict)
     created_at = models.DateTimeField(auto_now_add=True)
 

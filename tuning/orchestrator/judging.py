@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tuning.domain.failures import Failure, FailureKind
+from tuning.domain.measuring.course import End, EndKind
 from tuning.domain.objectives import MeasuredPoint, evaluate_each
 from tuning.domain.spec import TaskSpec
 
@@ -19,28 +20,36 @@ class Judgement:
     failure: Failure | None
 
 
-def judge_experiment(spec: TaskSpec, points: Sequence[MeasuredPoint]) -> Judgement:
-    """Values and scores by each objective, SLO verdicts, and how many requests failed."""
-    requests = {
+def judge_experiment(spec: TaskSpec, points: Sequence[MeasuredPoint], end: End) -> Judgement:
+    """Values and scores by each objective, SLO verdicts, and how many requests failed.
+
+    One that was ended early for good has no value: that of some of the loads can't be compared with
+    one of all of them.
+    """
+    recorded: dict[str, Any] = {
         "num_requests": sum(point.num_requests for point in points),
         "num_failed_requests": sum(point.num_failed_requests for point in points),
+        "early_end": end.as_document(),
     }
+    if end.kind is EndKind.PRUNED:
+        return Judgement(recorded, None)
     evaluations = evaluate_each(points, spec.objectives, spec.slos)
+    verdicts = evaluations[0].verdicts
+    recorded["slo_verdicts"] = [asdict(verdict) for verdict in verdicts]
+    if end.kind is EndKind.SLO_BROKEN:
+        return Judgement(recorded, Failure(FailureKind.SLO_VIOLATED, end.reason))
     by_metric = dict(zip((one.metric for one in spec.objectives), evaluations, strict=True))
     missing = [metric for metric, evaluation in by_metric.items() if evaluation.value is None]
     if missing:
         message = f"No load point has the objective's metric {missing[0]}."
-        return Judgement(requests, Failure(FailureKind.BENCHMARK_FAILED, message))
-    first = evaluations[0]
-    fields = {
-        **requests,
-        "objective_value": first.value,
-        "score": first.score,
+        return Judgement(recorded, Failure(FailureKind.BENCHMARK_FAILED, message))
+    recorded |= {
+        "objective_value": evaluations[0].value,
+        "score": evaluations[0].score,
         "objective_values": {metric: one.value for metric, one in by_metric.items()},
         "objective_scores": {metric: one.score for metric, one in by_metric.items()},
-        "slo_verdicts": [asdict(verdict) for verdict in first.verdicts],
     }
-    if first.feasible:
-        return Judgement(fields, None)
-    broken = "; ".join(str(verdict) for verdict in first.verdicts if verdict.breaks_hard_limit)
-    return Judgement(fields, Failure(FailureKind.SLO_VIOLATED, broken))
+    if evaluations[0].feasible:
+        return Judgement(recorded, None)
+    broken = "; ".join(str(verdict) for verdict in verdicts if verdict.breaks_hard_limit)
+    return Judgement(recorded, Failure(FailureKind.SLO_VIOLATED, broken))

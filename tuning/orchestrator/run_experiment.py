@@ -12,28 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from django.db import transaction
 from django.utils import timezone
 
-from controllers.base import (
-    BenchmarkRun,
-    Deployment,
-    DeploymentError,
-    DeploymentIdentity,
-    EngineState,
-    GpuWatch,
-    PointResult,
-)
+from controllers.base import Deployment, DeploymentError, DeploymentIdentity, EngineState
 from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.lifecycle import ExperimentEvent, ExperimentStatus, after_failure
-from tuning.domain.metrics import with_gpu_metrics
+from tuning.domain.measuring.course import End, EndKind
 from tuning.domain.names import LogSource
-from tuning.models import Measurement
 from tuning.orchestrator.gpus import await_empty, claim_with_gpus, no_such_cards
 from tuning.orchestrator.judging import judge_experiment
 from tuning.orchestrator.lease import Heartbeat, HeldLease, LeaseLost
-from tuning.orchestrator.plan import benchmark_plan, deployment_request
-from tuning.orchestrator.ports import Ports, TokenizerUnavailable
+from tuning.orchestrator.measuring import Measuring, Voice
+from tuning.orchestrator.plan import deployment_request
+from tuning.orchestrator.ports import Ports
 from tuning.orchestrator.waiting import (
     ExperimentCancelled,
     ExperimentFailed,
@@ -46,10 +37,6 @@ logger = logging.getLogger(__name__)
 STARTING_TICKS_S = (0.02, 0.25)
 """Between two looks at a starting engine: quick for one that is up in a second, easy on one that
 loads weights for minutes."""
-MEASURING_TICKS_S = (0.05, 0.05)
-"""Between two looks at a benchmark, which costs a tenth of a millisecond."""
-DYING_S = 3.0
-"""How long an engine that failed requests may take to die of what it failed them for."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +84,7 @@ class ExperimentRun:
         self._deployment: Deployment | None = None
         self._is_pending = False
         self._waits_for = ""
-        self._benchmark_run: BenchmarkRun | None = None
-        self._gpu_watch: GpuWatch | None = None
+        self._measuring: Measuring | None = None
 
     def run(self) -> None:
         """Raises LeaseLost, after the engine was stopped, when the outcome can't be recorded."""
@@ -115,8 +101,7 @@ class ExperimentRun:
             self._fail_without_cards()
             self._deploy()
             self._await_ready()
-            self._measure()
-            return self._judge()
+            return self._judge(self._measure())
         except ExperimentCancelled:
             return Outcome(ExperimentEvent.CANCELLED)
         except ExperimentInterrupted:
@@ -175,53 +160,22 @@ class ExperimentRun:
         self._lease.move(ExperimentEvent.ENGINE_READY, deploy_s=deploy_s)
         self._say(f"engine healthy after {deploy_s:.1f} s")
 
-    def _measure(self) -> None:
+    def _measure(self) -> End:
         assert self._deployment is not None
-        started = time.monotonic()
-        timeout_s = self._spec.optimization.timeout_per_iteration
-        try:
-            plan = benchmark_plan(self._spec, self._ports.tokenizer_for(self._spec))
-        except TokenizerUnavailable as error:
-            raise ExperimentFailed(Failure(FailureKind.BENCHMARK_FAILED, str(error))) from error
-        if self._lease.gpus:
-            self._gpu_watch = self._ports.accelerators.watch(self._lease.gpus)
-        run = self._ports.benchmark.start(
-            self._deployment, plan, self._results_dir(), self._ports.log
+        voice = Voice(self._say, self._progress)
+        self._measuring = Measuring(
+            self._lease, self._spec, self._ports, self._patience, voice, self._fail_if_gone
         )
-        self._benchmark_run = run
-        overdue = Failure(
-            FailureKind.BENCHMARK_TIMEOUT, f"Measuring was not done after {timeout_s:g} s."
-        )
-        self._patience.wait_until(
-            lambda: self._benchmark_is_done(run), timeout_s, lambda: overdue, MEASURING_TICKS_S
-        )
-        self._lease.record(benchmark_s=time.monotonic() - started)
-        if run.failure is not None or self._requests_failed():
-            self._blame_a_dying_engine()
-        if run.failure is not None:
-            raise ExperimentFailed(run.failure)
+        return self._measuring.measure(self._deployment, self._results_dir())
 
-    def _blame_a_dying_engine(self) -> None:
-        """Raises ExperimentFailed with the engine's own failure when it dies within a moment.
-
-        A broken engine often answers errors first and exits after the benchmark has given up.
-        """
-        assert self._deployment is not None
-        deadline = time.monotonic() + DYING_S
-        while time.monotonic() < deadline:
-            self._fail_if_the_engine_is_gone()
-            self._patience.stop_if_asked()
-            time.sleep(STARTING_TICKS_S[1])
-
-    def _requests_failed(self) -> bool:
-        return self._experiment.measurements.filter(num_failed_requests__gt=0).exists()
-
-    def _judge(self) -> Outcome:
+    def _judge(self, end: End) -> Outcome:
         points = [measurement.as_point() for measurement in self._experiment.measurements.all()]
-        judgement = judge_experiment(self._spec, points)
+        judgement = judge_experiment(self._spec, points, end)
         if judgement.failure is not None:
             return self._failed(judgement.failure, **judgement.fields)
-        return Outcome(ExperimentEvent.MEASURED, dict(judgement.fields))
+        is_pruned = end.kind is EndKind.PRUNED
+        event = ExperimentEvent.PRUNED if is_pruned else ExperimentEvent.MEASURED
+        return Outcome(event, dict(judgement.fields))
 
     # --- Looking ---
 
@@ -242,51 +196,13 @@ class ExperimentRun:
             self._progress(": ".join(filter(None, [status.state.value, status.detail])))
         return status.state is EngineState.READY
 
-    def _benchmark_is_done(self, run: BenchmarkRun) -> bool:
-        # Asked before polling: a point may land between the two, and the last must not be missed.
-        finished = run.finished
-        for result in run.poll():
-            self._save(result)
-        self._progress(run.phase)
-        # Also after the last point: an engine that died in it may still have left a result.
-        self._fail_if_the_engine_is_gone()
-        return finished
-
-    def _fail_if_the_engine_is_gone(self) -> None:
+    def _fail_if_gone(self) -> None:
         assert self._deployment is not None
         gone = self._ports.controller.exit_failure(self._deployment)
         if gone is not None:
             raise ExperimentFailed(gone)
 
     # --- Recording ---
-
-    def _save(self, result: PointResult) -> None:
-        point = result.point
-        with transaction.atomic():
-            if not self._lease.still_ours():
-                raise LeaseLost(str(self._experiment))
-            Measurement.objects.create(
-                experiment=self._experiment,
-                scenario=point.scenario,
-                concurrency=point.concurrency,
-                repeat=point.repeat,
-                metrics=self._metrics(result),
-                num_requests=result.num_requests,
-                num_failed_requests=result.num_failed_requests,
-                duration_s=result.duration_s,
-                raw=dict(result.raw),
-            )
-        failed = f", {result.num_failed_requests} failed" if result.num_failed_requests else ""
-        self._say(
-            f"measured {point.scenario} at concurrency {point.concurrency}: "
-            f"{result.num_requests} requests{failed} in {result.duration_s:.1f} s"
-        )
-
-    def _metrics(self, result: PointResult) -> dict[str, float]:
-        """With those of the GPUs, over the time that the load point took: it has just ended."""
-        watch = self._gpu_watch
-        telemetry = watch.metrics_of_last(result.duration_s) if watch is not None else {}
-        return with_gpu_metrics(result.metrics, telemetry, self._experiment.gpus_needed)
 
     def _failed(self, failure: Failure, **fields: Any) -> Outcome:
         """What a failure leads to: the engine's last lines are read while it is still there."""
@@ -312,10 +228,8 @@ class ExperimentRun:
         self._progress("cleaning up")
         started = time.monotonic()
         try:
-            if self._gpu_watch is not None:
-                self._gpu_watch.stop()
-            if self._benchmark_run is not None:
-                self._benchmark_run.stop()
+            if self._measuring is not None:
+                self._measuring.stop()
         finally:
             if self._deployment is not None:
                 self._remove(self._deployment)

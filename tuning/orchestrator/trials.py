@@ -60,6 +60,7 @@ def _trial(spec: TaskSpec, experiment: Experiment, scores: Mapping[int, float]) 
         failure_kind=failure.kind if failure else None,
         measured=measured,
         limited=limited_values(spec.slos, experiment.slo_verdicts),
+        pruned_at=experiment.early_end.get("numbers", {}).get("score_bound"),
     )
 
 

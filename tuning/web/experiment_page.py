@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.utils import timezone
 
+from controllers.base import CacheFlush
 from tuning.domain.metrics import METRICS, latency_name
 from tuning.domain.names import FlagValue
 from tuning.domain.objectives import Objective, gain
@@ -38,6 +39,8 @@ POINT_METRICS = (
     latency_name("e2e_latency", "p99"),
 )
 """The columns of the measurements."""
+
+_NOT_WHOLLY = frozenset({CacheFlush.NOT.value, CacheFlush.PARTLY.value})
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class PointRow:
     num_requests: int
     num_failed_requests: int
     duration_s: float
+    unflushed: int = 0
+    """Measurements before which the prefix cache was not wholly emptied."""
 
 
 @dataclass(frozen=True)
@@ -188,6 +193,12 @@ class ExperimentPage:
         return sum(row.repeats == 1 or row.repeat is not None for row in rows)
 
     @property
+    def unflushed_points(self) -> int:
+        """Measurements before which the engine's prefix cache was not wholly emptied."""
+        rows = [row for rows in self.scenarios.values() for row in rows]
+        return sum(row.unflushed for row in rows if row.repeats == 1 or row.repeat is not None)
+
+    @property
     def phases(self) -> list[Phase]:
         experiment = self.experiment
         lasted = {
@@ -280,6 +291,7 @@ def _row(measurements: Sequence[Measurement], repeat: int | None, repeats: int) 
         num_requests=sum(one.num_requests for one in measurements),
         num_failed_requests=sum(one.num_failed_requests for one in measurements),
         duration_s=sum(one.duration_s for one in measurements),
+        unflushed=sum(one.cache_flush in _NOT_WHOLLY for one in measurements),
     )
 
 

@@ -58,7 +58,8 @@ class Trial:
 
     `score` is in the objective's direction, None unless the experiment succeeded. `measured` is
     the same number for every experiment that was measured to its end, also for one that broke a
-    hard limit; `limited` says how each limited metric stood.
+    hard limit; `limited` says how each limited metric stood. `pruned_at` is what the score of one
+    that was PRUNED would hardly have been better than.
     """
 
     parameters: Configuration
@@ -67,6 +68,7 @@ class Trial:
     failure_kind: FailureKind | None
     measured: float | None = None
     limited: tuple[LimitedValue, ...] = ()
+    pruned_at: float | None = None
 
 
 class Strategy(Protocol):

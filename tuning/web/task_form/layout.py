@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from tuning.domain.measuring.pruning import Pruning
 from tuning.domain.names import DeploymentMode, EngineName
 from tuning.domain.objectives import NAMED_OBJECTIVES
 from tuning.domain.spec import SearchStrategy, TaskSpec
@@ -95,6 +96,11 @@ _MEASURING = (
     (OmeMeasuring.DIRECT.value, "from here (direct)"),
     (OmeMeasuring.BENCHMARK_JOB.value, "in the cluster (BenchmarkJob)"),
 )
+_PRUNINGS = (
+    (Pruning.SAFE.value, "safe"),
+    (Pruning.AGGRESSIVE.value, "aggressive"),
+    (Pruning.OFF.value, "off: measure everything"),
+)
 _IN_CONTAINERS = (DeploymentMode.DOCKER, DeploymentMode.OME)
 _IN_CLUSTER = (DeploymentMode.OME,)
 
@@ -134,6 +140,7 @@ OPTIMIZATION = (
         "times each. 0 leaves it out.",
     ),
     Field("optimization.baseline", "Measure a baseline first", Kind.SWITCH),
+    Field("optimization.pruning", "Leave out loads", Kind.CHOICE, _PRUNINGS),
 )
 BENCHMARK = (
     Field(

@@ -1,0 +1,1 @@
+"""Configurations measured at several loads, replayed. `benchmarks/pruning.py` runs them."""
