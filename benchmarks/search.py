@@ -37,7 +37,11 @@ DEFAULT_SEEDS = 30
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    families = _chosen(options)
+    try:
+        families = _chosen(options)
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 2
     if not families:
         print("No family matches. Without --families all of --data are replayed.", file=sys.stderr)
         return 2

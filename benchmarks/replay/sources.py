@@ -289,20 +289,18 @@ def _kernel_run(names: Sequence[str], entry: Mapping[str, Any]) -> Record:
 
 
 def own_grids(folder: Path) -> Iterator[Family]:
-    """The grids of `benchmarks.replay.grid_file`, one family for each objective."""
+    """The grids of `benchmarks.replay.grid_file`, one family for each measured objective."""
     for path in sorted(folder.glob("*.grid.json")):
         document = json.loads(path.read_text(encoding="utf-8"))
         for objective in document["objectives"]:
+            metric, direction = objective["metric"], Direction(objective["direction"])
             records = [
-                _grid_record(entry, objective["metric"]) for entry in document["configurations"]
+                _grid_record(entry, metric)
+                for entry in document["configurations"]
+                if entry["failure"] or metric in entry["metrics"]
             ]
-            yield family_of(
-                "own",
-                document["system"],
-                objective["metric"],
-                Direction(objective["direction"]),
-                records,
-            )
+            if any(outcome.value is not None for _, outcome in records):
+                yield family_of("own", document["system"], metric, direction, records)
 
 
 def _grid_record(entry: Mapping[str, Any], metric: str) -> Record:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from random import Random
 
@@ -16,11 +15,12 @@ from tuning.domain.search.bayesian_candidates import MOST_CANDIDATES, Candidates
 from tuning.domain.search.bayesian_encoding import Array, Encoding
 from tuning.domain.search.bayesian_evidence import Evidence, comparable, evidence_of
 from tuning.domain.search.bayesian_models import ValueModel, limit_models
-from tuning.domain.search.gaussian_process import OWN_TASK
 from tuning.domain.space import ParameterSpace
 
 FEWEST_MEASURED = 2
-"""Before there are so many, proposals are spread over the space."""
+FEWEST_MEASURED_WARM = 1
+"""Before there are so many, proposals are spread over the space. One is enough for earlier tasks to
+be compared with; without any they could not be found to mislead."""
 CENTRES = 3
 """Around so many of the best configurations neighbours are looked at."""
 CLIMBS = 2
@@ -53,8 +53,8 @@ class Question:
     def answers(self, count: int) -> list[Configuration]:
         """Up to `count` configurations, the most promising first."""
         pool = self._pool()
-        known = len(self._evidence.measured) >= FEWEST_MEASURED
-        if known or any(len(earlier.measured) for _, earlier in self._earlier):
+        fewest = FEWEST_MEASURED if not self._earlier else FEWEST_MEASURED_WARM
+        if len(self._evidence.measured) >= fewest:
             return self._most_promising(pool, count)
         return self._spread(pool, count)
 
@@ -106,7 +106,7 @@ class Question:
         return merit
 
     def _far_from(self, others: Array, points: Array) -> Array:
-        nearest: Array = self._encoding.distances(points, others).sum(axis=0).min(axis=1)
+        nearest: Array = self._encoding.apart(points, others).total().min(axis=1)
         return nearest
 
     # --- With a model ---
@@ -156,10 +156,9 @@ class _Merits:
             np.vstack(points),
             np.concatenate(values),
             np.repeat(np.arange(len(tasks)), [len(each) for each in values]),
-            np.array([_logit(weight) for weight, _ in earlier]),
+            [weight for weight, _ in earlier],
             rng,
         )
-        self._own = values[OWN_TASK]
         self._limits = limit_models(evidence, encoding, rng)
         if evidence.pending:
             self.believe(evidence.pending)
@@ -173,21 +172,18 @@ class _Merits:
         merit = np.zeros(len(configurations))
         for limit in self._limits:
             merit = merit + limit.log_probability(points)
-        best = self._best(points)
+        best = self._best()
         return merit if best is None else merit + self._value.log_improvement(points, best)
 
-    def _best(self, points: Array) -> float | None:
+    def _best(self) -> float | None:
         """What has to be improved on: the best that was measured, as it would be without noise.
 
         None while nothing keeps the limits: then they come first.
         """
-        if self._evidence.kept.any():
-            mean, _ = self._value.predict(self._encoding.points(self._evidence.measured))
-            return float(mean.mean(axis=0)[self._evidence.kept].max())
-        if len(self._own):
+        if not self._evidence.kept.any():
             return None
-        mean, _ = self._value.predict(points)
-        return float(mean.mean(axis=0).max())
+        mean, _ = self._value.predict(self._encoding.points(self._evidence.measured))
+        return float(mean.mean(axis=0)[self._evidence.kept].max())
 
 
 def _earlier_tasks(
@@ -214,8 +210,3 @@ def _telling(trials: Sequence[Trial], most: int, direction: Direction) -> list[T
     return [
         measured[place] for place in np.linspace(0, len(measured) - 1, most).round().astype(int)
     ]
-
-
-def _logit(weight: float) -> float:
-    bounded = min(max(weight, 0.02), 0.98)
-    return math.log(bounded / (1 - bounded))

@@ -15,6 +15,8 @@ from tuning.domain.parameters import Choices, Configuration, FloatRange, IntRang
 from tuning.domain.space import ParameterSpace
 
 Array = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
 
 WIDE_RATIO = 8.0
 """Numbers whose largest is this many times the smallest count by their ratios: 8, 16, 32 are
@@ -45,6 +47,35 @@ class _Name:
         return float(self._places.setdefault((type(value), value), len(self._places)))
 
 
+@dataclass(frozen=True)
+class Apart:
+    """How far each left point is from each right one along each column, mostly from 0 to 1.
+
+    Flags have few values, so there is a small table for each column, and for each point its place
+    in the table: what is computed from distances is computed once for each pair of values.
+    """
+
+    tables: tuple[Array, ...]
+    left: tuple[Places, ...]
+    right: tuple[Places, ...]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.left[0]), len(self.right[0])
+
+    def among(self, chosen: Places) -> Apart:
+        """The same for some of the points, where left and right ones are the same."""
+        some = tuple(places[chosen] for places in self.left)
+        return Apart(self.tables, some, some)
+
+    def total(self) -> Array:
+        """Summed over the columns: (left points, right points)."""
+        sums = np.zeros(self.shape)
+        for table, left, right in zip(self.tables, self.left, self.right, strict=True):
+            sums += table[left[:, None], right]
+        return sums
+
+
 class Encoding:
     """The tuned flags of a space as columns.
 
@@ -71,15 +102,22 @@ class Encoding:
         ]
         return np.array(rows, dtype=np.float64).reshape(len(rows), self.columns)
 
-    def distances(self, left: Array, right: Array) -> Array:
-        """Along each column: (columns, rows of left, rows of right), mostly from 0 to 1.
+    def apart(self, left: Array, right: Array) -> Apart:
+        """Distances between two sets of points.
 
-        Two names are at distance 0 or 1; so is a number from what is no number.
+        Two names are at distance 0 or 1; a number is at 1 from what is no number.
         """
-        apart = np.abs(left.T[:, :, None] - right.T[:, None, :])
-        names = self.is_name
-        apart[names] = (apart[names] > 0).astype(np.float64)
-        return np.nan_to_num(apart, nan=1.0)
+        tables, lefts, rights = [], [], []
+        for column, is_name in enumerate(self.is_name):
+            left_values, left_places = np.unique(left[:, column], return_inverse=True)
+            right_values, right_places = np.unique(right[:, column], return_inverse=True)
+            table = np.abs(left_values[:, None] - right_values[None, :])
+            tables.append(
+                (table > 0).astype(np.float64) if is_name else np.nan_to_num(table, nan=1.0)
+            )
+            lefts.append(left_places)
+            rights.append(right_places)
+        return Apart(tuple(tables), tuple(lefts), tuple(rights))
 
 
 def _column(parameter: Parameter) -> _Number | _Name:

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
-import numpy.typing as npt
 
 from tuning.domain.failures import FailureKind
 from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.metrics import Direction
 from tuning.domain.parameters import Configuration
 from tuning.domain.search.base import Trial
-from tuning.domain.search.bayesian_encoding import Array, Encoding
+from tuning.domain.search.bayesian_encoding import Array, Encoding, Flags
 
 OWN_FAILURES = frozenset(
     {
@@ -34,8 +33,6 @@ FEWEST_TO_CUT = 5
 LOWEST = 4.0
 """Values this many times further below the median than the best is above it are cut off: how bad a
 bad configuration is exactly teaches nothing about good ones."""
-
-Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import log_ndtr, logsumexp
 
-from tuning.domain.search.bayesian_encoding import Array, Encoding
-from tuning.domain.search.bayesian_evidence import Evidence, Flags
+from tuning.domain.search.bayesian_encoding import Array, Encoding, Flags, Places
+from tuning.domain.search.bayesian_evidence import Evidence
 from tuning.domain.search.gaussian_process import OWN_TASK, Ensemble, Points
 
 WELL_WITHIN = -1.0
@@ -23,7 +24,7 @@ class ValueModel:
     """The objective, standardised so that larger is better.
 
     `points` and `values` are those of this task first and then of earlier ones, whose numbers are
-    in `tasks`; `kinships` say how alike each of them is believed to be, as logits.
+    in `tasks`; `weights` say how likely each of those is of any use.
     """
 
     def __init__(
@@ -31,13 +32,13 @@ class ValueModel:
         encoding: Encoding,
         points: Array,
         values: Array,
-        tasks: Array,
-        kinships: Array,
+        tasks: Places,
+        weights: Sequence[float],
         rng: np.random.Generator,
     ) -> None:
         self._encoding = encoding
         self._points, self._values, self._tasks = points, values, tasks
-        self._ensemble = Ensemble(encoding.is_name, kinships)
+        self._ensemble = Ensemble(encoding.is_name, weights)
         self._ensemble.fit(self._measured(), values, rng)
 
     def believe(self, points: Array) -> None:
@@ -51,7 +52,7 @@ class ValueModel:
 
     def predict(self, points: Array) -> tuple[Array, Array]:
         """Mean and deviation by each member of the ensemble: (members, points)."""
-        return self._ensemble.predict(self._encoding.distances(self._points, points))
+        return self._ensemble.predict(self._encoding.apart(self._points, points))
 
     def log_improvement(self, points: Array, best: float) -> Array:
         """The logarithm of the improvement on `best` that is to be expected at each point.
@@ -66,7 +67,7 @@ class ValueModel:
         return _log_mean(logs)
 
     def _measured(self) -> Points:
-        return Points(self._encoding.distances(self._points, self._points), self._tasks)
+        return Points(self._encoding.apart(self._points, self._points), self._tasks)
 
 
 class LimitModel:
@@ -78,13 +79,13 @@ class LimitModel:
         self._encoding, self._points = encoding, points
         self._mean = float(excesses.mean())
         self._deviation = max(float(excesses.std()), 1e-6)
-        self._ensemble = Ensemble(encoding.is_name, np.empty(0))
-        own = Points(encoding.distances(points, points), np.full(len(points), OWN_TASK))
+        self._ensemble = Ensemble(encoding.is_name)
+        own = Points(encoding.apart(points, points), np.full(len(points), OWN_TASK))
         self._ensemble.fit(own, (excesses - self._mean) / self._deviation, rng)
 
     def log_probability(self, points: Array) -> Array:
         """The logarithm of the probability that the limit holds at each point."""
-        mean, deviation = self._ensemble.predict(self._encoding.distances(self._points, points))
+        mean, deviation = self._ensemble.predict(self._encoding.apart(self._points, points))
         limit = -self._mean / self._deviation
         return _log_mean(log_ndtr((limit - mean) / deviation))
 
@@ -101,7 +102,9 @@ class FailureModel(LimitModel):
     def log_probability(self, points: Array) -> Array:
         """As of a limit; what hardly ever works comes after everything else."""
         log_success = super().log_probability(points)
-        return log_success - LAST_OF_ALL * (log_success < math.log(HARDLY_WORKS))
+        hopeless = log_success < math.log(HARDLY_WORKS)
+        log_success[hopeless] -= LAST_OF_ALL
+        return log_success
 
 
 def limit_models(
@@ -131,8 +134,8 @@ def _log_h(z: Array) -> Array:
     far = log_density - 2 * np.log(-low) + np.log1p(-3 / low**2)
     high = np.maximum(z, -6.0)
     near = np.log(np.exp(-0.5 * high**2) / math.sqrt(2 * math.pi) + high * np.exp(log_ndtr(high)))
-    logs: Array = np.where(z < -6.0, far, near)
-    return logs
+    log_h: Array = np.where(z < -6.0, far, near)
+    return log_h
 
 
 def _log_mean(logs: Array) -> Array:
