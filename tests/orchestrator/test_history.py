@@ -15,7 +15,7 @@ from tuning.domain.search import build_strategy
 from tuning.domain.search.base import LimitedValue, Proposal, Trial
 from tuning.domain.spec import TaskSpec
 from tuning.models import Task
-from tuning.orchestrator import advance as module
+from tuning.orchestrator import trials as module
 from tuning.orchestrator.advance import advance
 from tuning.orchestrator.lease import claim
 
