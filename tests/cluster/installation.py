@@ -57,6 +57,7 @@ def fake_task(namespace: str, tokenizer: Path) -> Document:
             "baseline": False,
             "timeout_per_iteration": 120,
             "max_parallel": 1,
+            "verification": 0,
         },
         "benchmark": {
             "model_tokenizer": str(tokenizer),

@@ -24,6 +24,7 @@ def test_it_measures_every_configuration_and_names_the_best(
 ) -> None:
     task_document["parameters"] = {"parallel": [1, 2], "threads": 2, "ctx-size": 2048}
     task_document["benchmark"]["num_concurrency"] = [1, 2]
+    task_document["optimization"]["pruning"] = "off"
     done = installation.run(installation.task_file(task_document), "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
@@ -48,16 +49,19 @@ def test_it_measures_every_configuration_and_names_the_best(
     assert stored[0][0] == len(log.splitlines())
 
 
-def test_the_terminal_shows_the_table_the_gain_and_how_to_start_the_winner(
+def test_the_terminal_shows_the_table_the_verdict_and_how_to_start_the_winner(
     installation: Installation, task_document: Document
 ) -> None:
-    done = installation.run(installation.task_file(task_document), "--max-iterations", "1")
+    task_document["parameters"] = {"parallel": [1, 4], "threads": 2, "ctx-size": 2048}
+    task_document["optimization"] |= {"baseline": False, "verification": 2}
+    done = installation.run(installation.task_file(task_document))
     assert done.returncode == 0, done.stderr
-    assert "baseline" in done.stdout
     assert "Best: " in done.stdout
+    told = r"Measured again in turn with .* experiment [12] (is|shows) \w+"
+    assert re.search(told, " ".join(done.stdout.split()))
     assert "Start it with:" in done.stdout
     assert "controllers.engines.llamacpp_server --model" in done.stdout
-    assert installation.statuses() == ["SUCCESS", "SUCCESS"]
+    assert installation.statuses() == ["SUCCESS"] * 6
 
 
 def test_bad_input_is_told_all_at_once_and_creates_nothing(

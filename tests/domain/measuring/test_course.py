@@ -225,3 +225,11 @@ def test_safe_never_loses_the_highest_throughput_whatever_the_shapes(
     found = {one.number: one.score for one in past if one.score is not None}
     best = max(found, key=lambda number: found[number])
     assert truths[best] >= max(truths) * (1 - 1e-9)
+
+
+def test_configurations_that_failed_before_anything_was_measured_are_no_hindrance() -> None:
+    of = traffic(LATENCY)
+    failed = [Past(number, []) for number in range(4)]
+    points, end = follow(PrunedCourse(of, SAFE), failed, lambda load, _: point(Engine(100), load))
+    assert {load_of(one) for one in points} == set(of.loads)
+    assert end.kind is EndKind.COMPLETE

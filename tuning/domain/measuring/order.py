@@ -77,9 +77,10 @@ class Experience:
     @property
     def _distance(self) -> float:
         """How far apart configurations are, as the standard deviation of their logarithms."""
-        whole = max((len(curve) for curve in self.curves), default=0)
+        measured = [curve for curve in self.curves if curve]
+        whole = max(map(len, measured), default=0)
         values = [
-            math.log(reduced(curve, self.objective)) for curve in self.curves if len(curve) == whole
+            math.log(reduced(curve, self.objective)) for curve in measured if len(curve) == whole
         ]
         return max(stdev(values), LEAST_DISTANCE) if len(values) > 2 else EXPECTED_DISTANCE
 
