@@ -33,6 +33,7 @@ from benchmarks.curves.recorded import (
     read_families,
 )
 from benchmarks.curves.replay import Cost, Replayed, Setting, replay
+from benchmarks.replay.grid_file import UnreadableGrid
 from tuning.domain.measuring.pruning import Pruning
 from tuning.domain.metrics import Direction
 from tuning.domain.objectives import metric_objective
@@ -62,11 +63,18 @@ class Row:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
-    families = [
-        family
-        for family in read_families(Path(options.data))
-        if options.half in {None, family.half.value}
-    ]
+    try:
+        families = [
+            family
+            for family in read_families(Path(options.data))
+            if options.half in {None, family.half.value}
+        ]
+    except (FileNotFoundError, UnreadableGrid) as error:
+        print(error, file=sys.stderr)
+        return 2
+    if not families:
+        print("No family is replayed. Without --half all of --data are.", file=sys.stderr)
+        return 2
     jobs = [
         (family, Setting(objective, cost, options.noise), pruning, options.seeds)
         for family in families

@@ -8,13 +8,16 @@ fills a database and makes the superuser `demo` with the password `demo-password
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from tests.seeded_templates import TEMPLATES
 from tuning.domain.failures import FailureKind
 from tuning.domain.lifecycle import ExperimentPurpose, ExperimentStatus, TaskStatus
 from tuning.domain.measuring.course import End, EndKind
@@ -24,66 +27,6 @@ from tuning.domain.spec import TaskSpec, parse_task
 
 PASSWORD = "demo-password"
 BATCH = 2_000
-
-_TEMPLATES: Sequence[Mapping[str, Any]] = (
-    {
-        "task_name": "llama-3.1-8b chat latency",
-        "deployment_mode": "docker",
-        "model": {"id_or_path": "meta-llama/Llama-3.1-8B-Instruct"},
-        "base_runtime": "sglang",
-        "parameters": {
-            "tp-size": [1, 2, 4],
-            "mem-fraction-static": [0.7, 0.8, 0.88],
-            "schedule-policy": ["lpm", "fcfs"],
-            "chunked-prefill-size": {"type": "int", "low": 2048, "high": 16384, "step": 256},
-            "enable-torch-compile": [True, False],
-            "trust-remote-code": True,
-        },
-        "optimization": {
-            "strategy": "random",
-            "objective": "minimize_latency",
-        },
-        "slo": {"ttft_p99_s": 1.2, "e2e_latency": {"p90": {"max": 6.0, "hard": False}}},
-        "benchmark": {
-            "traffic_scenarios": ["D(512,128)", "N(480,240)/(300,150)"],
-            "num_concurrency": [1, 4, 16, 64],
-        },
-    },
-    {
-        "task_name": "qwen2.5-7b offline throughput",
-        "deployment_mode": "docker",
-        "model": {"id_or_path": "Qwen/Qwen2.5-7B-Instruct"},
-        "base_runtime": "vllm",
-        "parameters": {
-            "tensor-parallel-size": [1, 2],
-            "max-num-seqs": {"type": "int", "low": 32, "high": 512},
-            "gpu-memory-utilization": {"type": "float", "low": 0.8, "high": 0.95, "step": 0.01},
-            "enable-chunked-prefill": [True, False],
-        },
-        "optimization": {
-            "strategy": "random",
-            "objective": "maximize_throughput",
-        },
-        "benchmark": {"traffic_scenarios": ["D(1000,200)"], "num_concurrency": [8, 32, 128]},
-    },
-    {
-        "task_name": "smollm on two cores",
-        "deployment_mode": "local",
-        "model": {"id_or_path": "SmolLM2-135M-Instruct.Q4_1.gguf"},
-        "base_runtime": "llamacpp",
-        "parameters": {
-            "threads": {"type": "int", "low": 1, "high": 64},
-            "parallel": {"type": "int", "low": 1, "high": 64},
-            "flash-attn": ["on", "off"],
-            "ctx-size": 4096,
-        },
-        "optimization": {
-            "strategy": "random",
-            "objective": "maximize_throughput",
-        },
-        "benchmark": {"traffic_scenarios": ["D(64,32)"], "num_concurrency": [1, 2, 4]},
-    },
-)
 
 _FATES = (
     *[TaskStatus.COMPLETED] * 12,
@@ -140,7 +83,7 @@ class Seeding:
         from tuning.models import Task
         from tuning.orchestrator.control import submit
 
-        template = _TEMPLATES[index % len(_TEMPLATES)]
+        template = TEMPLATES[index % len(TEMPLATES)]
         fate = fate or _FATES[index % len(_FATES)]
         spec = parse_task(
             {
@@ -155,14 +98,17 @@ class Seeding:
             }
         )
         task = submit(spec, owner=self.owner)
-        started = timezone.now() - timedelta(hours=3 * age)
+        created = started = timezone.now() - timedelta(hours=3 * age)
+        if fate is TaskStatus.RUNNING:
+            # What runs has begun a moment ago.
+            started = timezone.now() - timedelta(minutes=4 * experiments - 3)
         planned = experiments + (fate is TaskStatus.RUNNING) * 6
-        Task.objects.filter(pk=task.pk).update(created_at=started, planned_experiments=planned)
+        Task.objects.filter(pk=task.pk).update(created_at=created, planned_experiments=planned)
         if fate in {TaskStatus.PENDING, TaskStatus.DRAFT}:
             Task.objects.filter(pk=task.pk).update(status=fate.value)
             return task.pk
         self._experiments(task, spec, experiments, started, fate)
-        self._log(task.pk, started)
+        self.log(task.pk, started)
         self._finish(task.pk, spec, fate, started)
         return task.pk
 
@@ -194,7 +140,7 @@ class Seeding:
         from tuning.orchestrator.judging import judge_experiment
 
         rows = []
-        for number, parameters in enumerate(self._configurations(spec, count)):
+        for number, parameters in enumerate(self.configurations(spec, count)):
             begun = started + timedelta(minutes=4 * number)
             last = fate is TaskStatus.RUNNING and number == count - 1
             rows.append(self._experiment(task, number, parameters, begun, running=last))
@@ -227,7 +173,8 @@ class Seeding:
         ]
         Experiment.objects.bulk_update(rows, changed, batch_size=200)
 
-    def _configurations(self, spec: TaskSpec, count: int) -> Iterator[dict[str, Any]]:
+    def configurations(self, spec: TaskSpec, count: int) -> Iterator[dict[str, Any]]:
+        """`count` different ones, the baseline first."""
         space = spec.space()
         seen: set[str] = set()
         yield space.baseline()
@@ -288,14 +235,17 @@ class Seeding:
                     experiment=row,
                     scenario=scenario,
                     concurrency=concurrency,
-                    metrics=self._metrics(max(quality, 0.3), concurrency),
+                    metrics=self.metrics_at(
+                        max(quality, 0.3), concurrency, self._rng.uniform(0.97, 1.03)
+                    ),
                     num_requests=100,
                     duration_s=self._rng.uniform(8, 30),
                     raw={"num_requests": 100, "stats": {"ttft": {"mean": 0.1}}},
                 )
 
-    def _metrics(self, quality: float, concurrency: int) -> dict[str, float]:
-        noise = self._rng.uniform(0.97, 1.03)
+    @staticmethod
+    def metrics_at(quality: float, concurrency: int, noise: float = 1.0) -> dict[str, float]:
+        """Of a load point: throughput saturates, and latency grows, with the concurrency."""
         capacity = 2400.0 * quality
         throughput = capacity * concurrency / (concurrency + 24) * noise
         tpot = concurrency / throughput
@@ -358,7 +308,8 @@ class Seeding:
         }
         again.save(force_insert=True)
 
-    def _log(self, task_id: int, started: datetime, lines: int = 400) -> None:
+    def log(self, task_id: int, started: datetime, lines: int = 400) -> None:
+        """A log of all sources and colours."""
         from tuning.models import LogChunk
 
         texts = [
@@ -410,6 +361,9 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=30)
     parser.add_argument("--experiments", type=int, default=24)
     parser.add_argument("--long-log", type=int, help="lines of the second task's log")
+    parser.add_argument(
+        "--showcase", action="store_true", help="also tests.seeded_showcase; prints what is where"
+    )
     arguments = parser.parse_args()
     prepare_database()
     demo = User.objects.filter(username="demo").first()
@@ -418,6 +372,10 @@ def main() -> None:
     made = seeding.tasks(arguments.tasks, arguments.experiments)
     if arguments.long_log:
         seeding.long_log(made[1], arguments.long_log)
+    if arguments.showcase:
+        from tests.seeded_showcase import Showcase
+
+        sys.stdout.write(json.dumps(Showcase(seeding).all()) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ from tests.domain.task_files import minimal_task, spec_of
 from tests.orchestrator.accelerators import live_worker
 from tests.seeding import Seeding
 from tuning.domain.lifecycle import TaskStatus
+from tuning.domain.measuring.goodput import MOST_PROBES
+from tuning.domain.planning import estimate_experiment_s, may_leave_out_loads, most_load_points
 from tuning.estimates import Capacity, estimated_total_s
 from tuning.models import Experiment, Task
 from tuning.preview import preview_task
-from tuning.progress import read_progress, seconds_to_go
+from tuning.progress import Verifying, read_progress, seconds_to_go
 from tuning.web.dashboard import read_board
 from tuning.web.task_page import TaskPage
 
@@ -137,6 +139,42 @@ def test_what_is_still_to_go(
 ) -> None:
     found = seconds_to_go(left, 100.0, ago(*running_s), at_once)
     assert found == pytest.approx(to_go_s, abs=2)
+
+
+@pytest.mark.parametrize(
+    ("left", "running_s", "whole_s", "to_go_s"),
+    [
+        # Two side by side, then four in turn.
+        (6, (), 100.0, 100 + 400),
+        # The search stops early, which verification never does.
+        (6, (), 300.0, 100 + 1200),
+        (6, (30, 60), 300.0, 70 + 1200),
+        # The search is over, and the second of the four runs.
+        (3, (40,), 300.0, 3 * 300 - 40),
+        (1, (400,), 300.0, 0),
+        # Nothing was measured whole yet.
+        (6, (), None, 100 + 400),
+        (0, (), 300.0, 0),
+    ],
+)
+def test_verification_is_still_to_go_one_after_the_other(
+    left: int, running_s: tuple[float, ...], whole_s: float | None, to_go_s: float
+) -> None:
+    found = seconds_to_go(left, 100.0, ago(*running_s), 2, Verifying(4, whole_s))
+    assert found == pytest.approx(to_go_s, abs=2)
+
+
+def test_goodput_is_estimated_by_its_probes() -> None:
+    slo = {"slo": {"ttft_p99_s": 0.5}}
+    both_ends = {"num_concurrency": [1, 64], "repeats": 3}
+    probed = spec_of(**slo, optimization={"objective": "maximize_goodput"}, benchmark=both_ends)
+    measured = spec_of(**slo, benchmark={**both_ends, "repeats": 1})
+
+    assert most_load_points(measured) == 2
+    assert most_load_points(probed) == MOST_PROBES
+    assert may_leave_out_loads(probed)
+    lowest = estimate_experiment_s(spec_of(**slo, benchmark={"num_concurrency": [1], "repeats": 1}))
+    assert estimate_experiment_s(measured) < estimate_experiment_s(probed) < MOST_PROBES * lowest
 
 
 def test_before_the_first_end_nobody_knows() -> None:

@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib.auth.models import User
 
 from tuning.domain.lifecycle import IllegalTransition, TaskEvent, TaskStatus, sources_of
-from tuning.domain.spec import TaskSpec, parse_task
+from tuning.domain.spec import InvalidTask, TaskSpec, parse_task
 from tuning.doorbell import announce_task, ring_for_task
 from tuning.housekeeping import delete_task
 from tuning.models import Task
@@ -37,7 +37,11 @@ class ActionRefused(Exception):
 
 
 def create(spec: TaskSpec, owner: User, *, start: bool) -> Task:
-    """A new task of `owner`: a draft, or queued for the workers at once."""
+    """A new task of `owner`: a draft, or queued for the workers at once.
+
+    Raises:
+        InvalidTask: it is to start at once from earlier tasks that it can't learn from.
+    """
     task = control.submit(
         spec,
         owner=owner,
@@ -64,7 +68,12 @@ def revise(task: Task, spec: TaskSpec) -> None:
 
 
 def start(task: Task) -> str:
-    if not control.queue(task.pk, time_limit_s=settings.AUTOTUNER_TASK_TIME_LIMIT_S):
+    try:
+        is_queued = control.queue(task.pk, time_limit_s=settings.AUTOTUNER_TASK_TIME_LIMIT_S)
+    except InvalidTask as invalid:
+        problems = "; ".join(map(str, invalid.problems))
+        raise ActionRefused(f"Task {task.pk} can't be started: {problems}.") from invalid
+    if not is_queued:
         raise ActionRefused(f"{_named(task)}: only a draft can be started.")
     _tell(task)
     return f"Task {task.pk} is queued."

@@ -26,7 +26,9 @@ def metric_label(name: str) -> str:
         return "request rate"
     if name == "goodput_requests_per_s":
         return "goodput"
-    return name.removesuffix("_tokens_per_s").replace("_", " ")
+    for unit in ("_tokens_per_s", "_j", "_w", "_mib", "_percent"):
+        name = name.removesuffix(unit)
+    return name.replace("_", " ").replace("gpu", "GPU")
 
 
 def duration(seconds: float) -> str:

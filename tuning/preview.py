@@ -18,7 +18,7 @@ from tuning.composition import build_controller
 from tuning.domain.counting import Extent, configuration_at, extent_of
 from tuning.domain.names import DeploymentMode, FlagValue
 from tuning.domain.parameters import Configuration
-from tuning.domain.planning import verifying_launches
+from tuning.domain.planning import may_leave_out_loads, verifying_launches
 from tuning.domain.search import build_strategy
 from tuning.domain.space import SpaceError
 from tuning.domain.spec import InvalidTask, Problem, SearchStrategy, TaskSpec, parse_task
@@ -198,7 +198,8 @@ def _warnings(spec: TaskSpec, of_flags: Sequence[str], runs: int, total_s: float
         yield f"{runs:,} experiments are a lot. Bayesian search finds good values with far fewer."
     limit_s = settings.AUTOTUNER_TASK_TIME_LIMIT_S
     if total_s > limit_s:
+        takes = "may take" if may_leave_out_loads(spec) else "takes"
         yield (
-            f"This takes longer than {formatting.duration(limit_s)}, after which a task is "
+            f"This {takes} longer than {formatting.duration(limit_s)}, after which a task is "
             "cancelled; it keeps what was measured until then."
         )

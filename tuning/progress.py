@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import fmean
 
 from django.utils import timezone
 
@@ -24,7 +25,8 @@ NOT_SHOWN = ("log_tail", "environment", "command")
 
 @dataclass(frozen=True)
 class TaskProgress:
-    """`total` counts the baseline too. Durations are means of finished experiments, in seconds.
+    """`total` counts the baseline and verification, too. Durations are means of finished
+    experiments, in seconds, `mean_whole_s` of those that were measured to their end.
 
     `running` is the first of those under way, which began at `running_since`; `at_once` may be.
     """
@@ -37,6 +39,7 @@ class TaskProgress:
     running_since: Sequence[datetime]
     at_once: int
     mean_experiment_s: float | None
+    mean_whole_s: float | None
     best: Experiment | None
     gain_over_baseline: float | None
     verdicts: Sequence[GainVerdict]
@@ -44,8 +47,22 @@ class TaskProgress:
     @property
     def eta_s(self) -> float | None:
         """Seconds still to go, or None before the first experiment has finished."""
-        left = self.total - self.finished
-        return seconds_to_go(left, self.mean_experiment_s, self.running_since, self.at_once)
+        return seconds_to_go(
+            self.total - self.finished,
+            self.mean_experiment_s,
+            self.running_since,
+            self.at_once,
+            Verifying(2 * self.spec.optimization.verification, self.mean_whole_s),
+        )
+
+
+@dataclass(frozen=True)
+class Verifying:
+    """The launches at a task's end: one after the other, and measured whole, also where the search
+    stops early. `mean_s` is None where nothing was measured whole yet."""
+
+    launches: int = 0
+    mean_s: float | None = None
 
 
 def seconds_to_go(
@@ -53,13 +70,36 @@ def seconds_to_go(
     mean_experiment_s: float | None,
     running_since: Sequence[datetime],
     at_once: int = 1,
+    verifying: Verifying | None = None,
 ) -> float | None:
-    """Seconds until the last experiment ends, `at_once` of them side by side, all equally long.
+    """Seconds until the last experiment ends, `at_once` of them side by side, all equally long but
+    for those of `verifying`.
 
     `experiments_left` counts those that have been running since `running_since`.
     """
     if mean_experiment_s is None:
         return None
+    verifying = verifying or Verifying()
+    in_turn = min(verifying.launches, experiments_left)
+    whole_s = verifying.mean_s or mean_experiment_s
+    searching = experiments_left - in_turn
+    if searching:
+        return _side_by_side_s(searching, mean_experiment_s, running_since, at_once) + (
+            in_turn * whole_s
+        )
+    if not in_turn:
+        return _side_by_side_s(0, mean_experiment_s, running_since, at_once)
+    now = timezone.now()
+    spent_s = sum(min((now - since).total_seconds(), whole_s) for since in running_since)
+    return max(in_turn * whole_s - spent_s, 0.0)
+
+
+def _side_by_side_s(
+    experiments_left: int,
+    mean_experiment_s: float,
+    running_since: Sequence[datetime],
+    at_once: int,
+) -> float:
     now = timezone.now()
     spent = [min((now - since).total_seconds(), mean_experiment_s) for since in running_since]
     places = [mean_experiment_s - one_s for one_s in sorted(spent, reverse=True)]
@@ -79,6 +119,11 @@ def read_progress(task: Task, spec: TaskSpec) -> TaskProgress:
     finished = [experiment for experiment in experiments if experiment.state.is_terminal]
     running = [one for one in experiments if one.state.is_running]
     durations = [one.duration_s for one in finished if one.duration_s is not None]
+    whole = [
+        one.duration_s
+        for one in finished
+        if one.state is ExperimentStatus.SUCCESS and one.duration_s is not None
+    ]
     best = chosen_best(task, spec, experiments)
     baseline = next((one for one in experiments if one.is_baseline), None)
     return TaskProgress(
@@ -89,7 +134,8 @@ def read_progress(task: Task, spec: TaskSpec) -> TaskProgress:
         running=running[0] if running else None,
         running_since=starts_of(running),
         at_once=1 if task.state.is_terminal else Capacity().runs_at_once(spec, task.driver),
-        mean_experiment_s=sum(durations) / len(durations) if durations else None,
+        mean_experiment_s=fmean(durations) if durations else None,
+        mean_whole_s=fmean(whole) if whole else None,
         best=best,
         gain_over_baseline=gain_over_baseline(task, spec.objective, best, baseline),
         verdicts=verdicts_of(task, spec.objectives, best, baseline),

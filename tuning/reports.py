@@ -12,7 +12,7 @@ from django.conf import settings
 from tuning.documents.experiment import experiment_detail
 from tuning.documents.front import FrontDocument
 from tuning.documents.gain import GainDocument
-from tuning.documents.task import ObjectiveDocument
+from tuning.documents.task import ObjectiveDocument, WarmStartDocument
 from tuning.domain.metrics import METRICS, Direction, latency_name
 from tuning.domain.objectives import MeasuredPoint, Objective, metric_objective, values_of
 from tuning.domain.spec import TaskSpec
@@ -117,6 +117,7 @@ def _natural(metric: str) -> Objective:
 def as_document(report: TaskReport) -> dict[str, Any]:
     """The report as one JSON document. Times are seconds, throughputs tokens/s."""
     task = report.task
+    warm_start = WarmStartDocument.of(task)
     return {
         "task_id": task.pk,
         "task_name": task.name,
@@ -129,6 +130,7 @@ def as_document(report: TaskReport) -> dict[str, Any]:
         "best_command": None if report.best is None else report.best.command,
         "gain_over_baseline": report.gain_over_baseline,
         "pareto_front": [FrontDocument.of(one).model_dump(mode="json") for one in report.front],
+        "warm_start": None if warm_start is None else warm_start.model_dump(mode="json"),
         "verdicts": [GainDocument.of(one).model_dump(mode="json") for one in report.verdicts],
         "experiments": [
             experiment_detail(row.experiment).model_dump(mode="json") for row in report.rows

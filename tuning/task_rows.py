@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models import Avg, Count, F, Q
 
+from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.objectives import Objective
 from tuning.domain.spec_objective import read_objectives
 from tuning.domain.verdict import GainVerdict
@@ -19,13 +20,15 @@ from tuning.verdicts import about, gain_over_baseline, verdicts_of
 
 @dataclass(frozen=True)
 class TaskRow:
-    """`total` counts the baseline too. `best` is the best so far of a task that has not ended."""
+    """`total` counts the baseline and verification, too. `mean_whole_s` is of experiments that were
+    measured to their end. `best` is the best so far of a task that has not ended."""
 
     task: Task
     objectives: Sequence[Objective]
     finished: int
     total: int
     mean_experiment_s: float | None
+    mean_whole_s: float | None
     best: Experiment | None
     gain_over_baseline: float | None
     verdicts: Sequence[GainVerdict]
@@ -75,6 +78,7 @@ def _row(
     objectives = read_objectives(task.spec["optimization"]["objective"])
     tried = counts.get("tried", 0)
     mean: timedelta | None = counts.get("mean_duration")
+    whole: timedelta | None = counts.get("mean_whole")
     # A search may end before its plan does: then what was tried is all there is.
     planned = 0 if task.state.is_terminal else task.planned_experiments or 0
     return TaskRow(
@@ -83,6 +87,7 @@ def _row(
         finished=counts.get("finished", 0),
         total=max(planned, tried),
         mean_experiment_s=None if mean is None else mean.total_seconds(),
+        mean_whole_s=None if whole is None else whole.total_seconds(),
         best=best,
         gain_over_baseline=gain_over_baseline(task, objectives[0], best, baseline),
         verdicts=verdicts_of(task, objectives, best, baseline),
@@ -96,6 +101,9 @@ def _counts(task_ids: Iterable[int]) -> dict[int, Mapping[str, Any]]:
         tried=Count("pk"),
         finished=Count("pk", filter=Q(status__in=TERMINAL_EXPERIMENT_STATUSES)),
         mean_duration=Avg(F("finished_at") - F("started_at")),
+        mean_whole=Avg(
+            F("finished_at") - F("started_at"), filter=Q(status=ExperimentStatus.SUCCESS.value)
+        ),
     )
     return {row["task_id"]: row for row in counted}
 

@@ -1,7 +1,8 @@
 """Recorded systems whose configurations were measured at several concurrencies.
 
 Read from a folder of public data sets, whose `SOURCES.md` says where each file comes from and under
-which licence, and from results that the product has exported as JSON (`*.results.json`).
+which licence, from grids that the project has measured itself (`benchmarks.replay.grid_file`), and
+from results that the product has exported as JSON (`*.results.json`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from benchmarks.replay.grid_file import DURATION, SUFFIX, Grid, read_grids
 from tuning.domain.measuring.loads import Load
 
 FEWEST_CONFIGURATIONS = 8
@@ -62,7 +64,7 @@ class Family:
 
     @property
     def loads(self) -> list[Load]:
-        return sorted(self.configurations[0])
+        return sorted(self.configurations[0]) if self.configurations else []
 
     @property
     def metrics(self) -> frozenset[str]:
@@ -75,6 +77,7 @@ def read_families(folder: Path) -> list[Family]:
 
     Raises:
         FileNotFoundError: nothing known is there.
+        UnreadableGrid: a file that is named like a grid of our own is none.
     """
     readers: Mapping[str, Callable[[Path], Iterator[Family]]] = {
         "silicon/silicon_agg_tasks.csv": _silicon,
@@ -86,10 +89,12 @@ def read_families(folder: Path) -> list[Family]:
         if (folder / name).is_file()
         for family in read(folder / name)
     ]
+    found += [_measured(grid) for grid in read_grids(folder)]
     found += [_exported(path) for path in sorted(folder.glob("*.results.json"))]
     if not found:
         raise FileNotFoundError(
-            f"{folder} has none of {', '.join(readers)}, nor an exported *.results.json."
+            f"{folder} has none of {', '.join(readers)}, nor a grid of our own (*{SUFFIX}) or an "
+            "exported *.results.json."
         )
     return sorted((one for one in found if _tells_enough(one)), key=lambda one: one.name)
 
@@ -159,6 +164,23 @@ def _family(
             best = list(common)
     if best:
         yield Family(source, model.split("/")[-1], traffic, best)
+
+
+def _measured(grid: Grid) -> Family:
+    """Those configurations of a grid that were measured at every load."""
+    points = [grid.points_of(one) for one in grid.configurations if one.failure is None]
+    whole = [one for one in points if len(one) == len(grid.loads)]
+    return Family(
+        source="own",
+        system=grid.system,
+        traffic=grid.traffic,
+        configurations=[{load: _without_time(row) for load, row in one.items()} for one in whole],
+        seconds=[{load: row[DURATION] for load, row in one.items()} for one in whole],
+    )
+
+
+def _without_time(row: Metrics) -> Metrics:
+    return {name: value for name, value in row.items() if name != DURATION}
 
 
 def _exported(path: Path) -> Family:

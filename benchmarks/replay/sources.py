@@ -17,6 +17,7 @@ from statistics import median
 from typing import Any
 
 from benchmarks.replay.family import Family, Outcome, family_of
+from benchmarks.replay.grid_file import SUFFIX, MeasuredConfiguration, read_grids
 from tuning.domain.failures import FailureKind
 from tuning.domain.metrics import Direction
 from tuning.domain.names import FlagValue
@@ -53,7 +54,7 @@ def load_families(folder: Path) -> list[Family]:
     if not families:
         raise FileNotFoundError(
             f"{folder} holds no recorded system; known are the folders {', '.join(_LOADERS)} "
-            "and grids of our own (*.grid.json)."
+            f"and grids of our own (*{SUFFIX})."
         )
     telling = [family for family in families if family.share_within(0.05) <= LARGEST_GOOD_SHARE]
     return _with_kin(sorted(telling, key=lambda family: family.name))
@@ -63,9 +64,7 @@ def _with_kin(families: Sequence[Family]) -> list[Family]:
     """Each family with the next one of the same system that has the same flags."""
     groups: dict[tuple[object, ...], list[Family]] = defaultdict(list)
     for family in families:
-        has_limits = any(outcome.limited for outcome in family.outcomes.values())
-        key = (family.source, family.system.rpartition("-")[0], family.space.tuned, has_limits)
-        groups[key].append(family)
+        groups[_kinship(family)].append(family)
     kin = {
         family.name: group[(place + 1) % len(group)]
         for group in groups.values()
@@ -73,6 +72,15 @@ def _with_kin(families: Sequence[Family]) -> list[Family]:
         if len(group) > 1
     }
     return [replace(family, kin=kin.get(family.name)) for family in families]
+
+
+def _kinship(family: Family) -> tuple[object, ...]:
+    """What families have in common that differ in their load alone. Of our own grids, each gives
+    a family for every objective."""
+    has_limits = any(outcome.limited for outcome in family.outcomes.values())
+    objective = family.traffic if family.source == OWN else ""
+    system = family.system.rpartition("-")[0]
+    return family.source, system, objective, family.space.tuned, has_limits
 
 
 def _number(text: str) -> FlagValue:
@@ -288,25 +296,29 @@ def _kernel_run(names: Sequence[str], entry: Mapping[str, Any]) -> Record:
 # --- Grids that we have measured ourselves ---
 
 
+OWN = "own"
+
+
 def own_grids(folder: Path) -> Iterator[Family]:
-    """The grids of `benchmarks.replay.grid_file`, one family for each measured objective."""
-    for path in sorted(folder.glob("*.grid.json")):
-        document = json.loads(path.read_text(encoding="utf-8"))
-        for objective in document["objectives"]:
-            metric, direction = objective["metric"], Direction(objective["direction"])
+    """The grids of `benchmarks.replay.grid_file`, one family for each measured objective.
+
+    Raises:
+        UnreadableGrid: a file that is named like a grid is none.
+    """
+    for grid in read_grids(folder):
+        for objective in grid.objectives:
             records = [
-                _grid_record(entry, metric)
-                for entry in document["configurations"]
-                if entry["failure"] or metric in entry["metrics"]
+                _grid_record(one, objective.metric)
+                for one in grid.configurations
+                if one.failure or objective.metric in one.metrics
             ]
             if any(outcome.value is not None for _, outcome in records):
-                yield family_of("own", document["system"], metric, direction, records)
+                yield family_of(OWN, grid.system, objective.metric, objective.direction, records)
 
 
-def _grid_record(entry: Mapping[str, Any], metric: str) -> Record:
-    failure = FailureKind(entry["failure"]) if entry.get("failure") else None
-    value = None if failure else float(entry["metrics"][metric])
-    return dict(entry["parameters"]), Outcome(value, float(entry["duration_s"]), failure)
+def _grid_record(one: MeasuredConfiguration, metric: str) -> Record:
+    value = None if one.failure else one.metrics[metric]
+    return dict(one.parameters), Outcome(value, one.duration_s, one.failure)
 
 
 _LOADERS: Mapping[str, Callable[[Path], Iterator[Family]]] = {

@@ -5,6 +5,7 @@ let changed = false;
 
 function changedByScript(element) {
   changed = true;
+  showWhatMatters();
   element.dispatchEvent(new CustomEvent("rows-changed", { bubbles: true }));
 }
 
@@ -93,22 +94,33 @@ class FlagList extends HTMLElement {
 }
 customElements.define("flag-list", FlagList);
 
-// Inputs that mean nothing in this deployment mode, or without "another metric", are out of sight.
+// Inputs that mean nothing in this deployment mode, or beside this choice, are out of sight.
 function showWhatMatters() {
   const mode = document.getElementById("field-deployment_mode")?.value;
   for (const field of document.querySelectorAll("[data-modes]")) {
-    const wrong = field.querySelector(".field-error").textContent !== "";
+    const wrong = [...field.querySelectorAll(".field-error")].some((error) => error.textContent);
     field.hidden = !field.dataset.modes.split(" ").includes(mode) && !wrong;
   }
-  const own = document.getElementById("field-optimization-objective")?.value === "metric";
-  for (const field of [...document.querySelectorAll("[data-objective] .form-field")].slice(1)) field.hidden = !own;
+  for (const field of document.querySelectorAll("[data-unless]")) {
+    const [place, value] = field.dataset.unless.split(" ");
+    const wrong = field.querySelector(".field-error").textContent !== "";
+    field.hidden = document.getElementById(`field-${place}`)?.value !== value && !wrong;
+  }
+  for (const row of document.querySelectorAll(".row-objective")) {
+    const own = row.querySelector("[name=objectives-name]").value === "metric";
+    for (const part of row.querySelectorAll("[data-own-metric]")) part.hidden = !own;
+  }
+  for (const list of document.querySelectorAll("row-list[most]")) {
+    list.querySelector(":scope > button").hidden = list.rows.children.length >= Number(list.getAttribute("most"));
+  }
 }
 
 function markInvalid() {
   for (const error of document.querySelectorAll("#task-form .field-error[id]")) {
     const input = document.getElementById(error.id.replace(/^error-/, "field-"));
-    if (error.textContent) input?.setAttribute("aria-invalid", "true");
-    else input?.removeAttribute("aria-invalid");
+    if (!input?.matches("input, select, textarea")) continue;
+    if (error.textContent) input.setAttribute("aria-invalid", "true");
+    else input.removeAttribute("aria-invalid");
   }
   showWhatMatters();
 }

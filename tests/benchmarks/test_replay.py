@@ -17,6 +17,7 @@ from benchmarks.replay.report import Comparison
 from benchmarks.replay.session import Contender, Result, Rules, replay
 from benchmarks.replay.sources import load_families
 from benchmarks.search import main
+from tests.benchmarks.grids import THROUGHPUT, grid
 from tuning.domain.failures import FailureKind
 from tuning.domain.metrics import Direction
 from tuning.domain.names import FlagValue
@@ -193,22 +194,8 @@ class TestComparison:
 
 
 def own_grid(folder: Path) -> None:
-    configurations = [
-        {
-            "parameters": {"threads": threads, "batch": batch},
-            "metrics": {"tokens_per_s": 10.0 * threads + batch},
-            "duration_s": 3.0,
-            "failure": "crashed" if threads == batch == 3 else None,
-        }
-        for threads in (1, 2, 3)
-        for batch in (1, 2, 3, 4)
-    ]
-    document = {
-        "system": "two-cores",
-        "objectives": [{"metric": "tokens_per_s", "direction": "maximize"}],
-        "configurations": configurations,
-    }
-    (folder / "two-cores.grid.json").write_text(json.dumps(document), encoding="utf-8")
+    kept = grid(objectives=(THROUGHPUT,), system="two-cores")
+    (folder / "two-cores.grid.json").write_text(kept.as_text(), encoding="utf-8")
 
 
 class TestSources:
@@ -221,8 +208,8 @@ class TestSources:
     def test_own_grids_are_read_with_their_failures(self, tmp_path: Path) -> None:
         own_grid(tmp_path)
         (read,) = load_families(tmp_path)
-        assert read.name == "own/two-cores@tokens_per_s"
-        assert read.best == 34
+        assert read.name == "own/two-cores@output_throughput_tokens_per_s"
+        assert read.best == 33
         assert read.failing_share == pytest.approx(1 / 12)
 
     def test_kernel_caches_are_read_with_failures_and_durations(self, tmp_path: Path) -> None:
@@ -277,7 +264,7 @@ def test_the_command_prints_a_table_and_writes_every_result(
     options = ["--data", str(tmp_path), "--seeds", "2", "--jobs", "1", "--json", str(written)]
     assert main([*options, "--strategies", "random,bayesian"]) == 0
     printed = capsys.readouterr().out
-    assert "| own/two-cores@tokens_per_s | 12 |" in printed
+    assert "| own/two-cores@output_throughput_tokens_per_s | 12 |" in printed
     assert len(json.loads(written.read_text(encoding="utf-8"))) == 4
 
 

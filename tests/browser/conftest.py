@@ -7,12 +7,13 @@ count as asynchronous.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests.browser.addresses import PAGES, SHOWCASE, shown_in
 from tests.browser.chromium import (
     DESKTOP,
     Complaints,
@@ -43,10 +44,15 @@ def chromium() -> Iterator[Browser]:
 
 @dataclass(frozen=True)
 class SeededSite:
-    """`address` is `http://host:port`; its superuser is `demo`."""
+    """`address` is `http://host:port`; its superuser is `demo`. `places` are the showcase's."""
 
     address: str
     installation: Installation
+    places: Mapping[str, int]
+
+    def path(self, name: str) -> str:
+        """Of one of `PAGES`."""
+        return PAGES[name].format_map(self.places)
 
     @property
     def host(self) -> str:
@@ -62,10 +68,11 @@ def seeded_site(
         seed = installation.start(
             *("seed", "-m", "tests.seeding", "--tasks=18", "--experiments=10"),
             f"--long-log={LONG_LOG}",
+            SHOWCASE,
         )
         assert seed.wait() == 0, seed.output()
         _, host = installation.start_web()
-        yield SeededSite(f"http://{host}", installation)
+        yield SeededSite(f"http://{host}", installation, shown_in(seed.output()))
     finally:
         installation.stop_all()
 

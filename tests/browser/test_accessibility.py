@@ -10,6 +10,7 @@ from playwright.sync_api import Page
 
 from tests.browser.addresses import PAGES
 from tests.browser.chromium import DESKTOP, PHONE, Complaints
+from tests.browser.conftest import SeededSite
 
 pytestmark = pytest.mark.slow
 
@@ -17,8 +18,8 @@ AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 SETTLED_MS = 400
 
 
-def open_page(page: Page, name: str) -> None:
-    page.goto(PAGES[name])
+def open_page(page: Page, site: SeededSite, name: str) -> None:
+    page.goto(site.path(name))
     # Fragments, charts and sockets come after the page itself.
     page.wait_for_timeout(SETTLED_MS)
 
@@ -39,10 +40,10 @@ def serious_issues(page: Page) -> list[str]:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_serious_in_light_and_dark_and_on_a_phone(
-    page: Page, complaints: Complaints, name: str
+    page: Page, seeded_site: SeededSite, complaints: Complaints, name: str
 ) -> None:
     complaints.expected = ("status of 404",) if name == "not-found" else ()
-    open_page(page, name)
+    open_page(page, seeded_site, name)
     assert page.locator("h1").count() == 1
     assert serious_issues(page) == []
     page.locator("[data-toggle-theme]").click()
@@ -59,10 +60,10 @@ def test_nothing_serious_in_light_and_dark_and_on_a_phone(
 
 @pytest.mark.parametrize("name", PAGES)
 def test_the_keyboard_goes_everywhere_and_shows_where_it_is(
-    page: Page, complaints: Complaints, name: str
+    page: Page, seeded_site: SeededSite, complaints: Complaints, name: str
 ) -> None:
     complaints.expected = ("status of 404",) if name == "not-found" else ()
-    open_page(page, name)
+    open_page(page, seeded_site, name)
     if page.locator("[autofocus]").count() == 0:
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip-link"

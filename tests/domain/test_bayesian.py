@@ -19,6 +19,8 @@ from tuning.domain.parameters import Configuration
 from tuning.domain.search import build_strategy
 from tuning.domain.search.base import LimitedValue, Proposal, Trial, limited_values
 from tuning.domain.search.bayesian import MOST_MODELLED_PROPOSALS, BayesianSearch, PriorTask
+from tuning.domain.search.bayesian_encoding import Encoding
+from tuning.domain.search.bayesian_evidence import evidence_of
 from tuning.domain.slo import Slo
 from tuning.domain.space import ParameterSpace, configuration_hash
 from tuning.domain.spec import SearchStrategy
@@ -222,6 +224,51 @@ def test_pruned_trials_count_as_worse_than_the_best() -> None:
     proposals = BayesianSearch(space, 0).ask([*history, *pruned], 3)
     assert len(proposals) == 3
     assert not {*keys(proposals)} & {configuration_hash(trial.parameters) for trial in pruned}
+
+
+@pytest.mark.parametrize(
+    ("direction", "pruned_at", "counts_as"),
+    [
+        (Direction.MAXIMIZE, None, 20.0),
+        (Direction.MAXIMIZE, 5.0, 5.0),
+        (Direction.MAXIMIZE, 25.0, 20.0),
+        (Direction.MAXIMIZE, 0.0, 20.0),
+        (Direction.MAXIMIZE, float("-inf"), 20.0),
+        (Direction.MINIMIZE, None, 20.0),
+        (Direction.MINIMIZE, 5.0, 20.0),
+        (Direction.MINIMIZE, 25.0, 25.0),
+    ],
+)
+def test_a_pruned_trial_counts_as_its_bound_where_that_is_worse_than_the_middle(
+    direction: Direction, pruned_at: float | None, counts_as: float
+) -> None:
+    some = space_of(GRID).listing()[:4]
+    history = [
+        Trial(one, ExperimentStatus.SUCCESS, score, None)
+        for one, score in zip(some, (10.0, 20.0, 30.0), strict=False)
+    ]
+    pruned = Trial(some[3], ExperimentStatus.PRUNED, None, None, pruned_at=pruned_at)
+    evidence = evidence_of([*history, pruned], Encoding(space_of(GRID)), direction)
+    assert list(evidence.scores) == [10.0, 20.0, 30.0, counts_as]
+    assert evidence.kept.all()
+
+
+def test_where_a_pruned_one_ended_tells_a_good_bound_from_a_bad_one() -> None:
+    """Of two flags nothing else is known; one ended as middling, the other far below."""
+    space = space_of({"cache": ["f16", "q8_0", "q4_0"], "batch": [8, 16, 32, 64, 128]})
+    known = [
+        Trial({"cache": "f16", "batch": b}, ExperimentStatus.SUCCESS, 40.0 + b, None)
+        for b in (8, 16, 32, 64, 128)
+    ]
+
+    def pruned(cache: str, bound: float) -> Trial:
+        parameters: dict[str, FlagValue] = {"cache": cache, "batch": 32}
+        return Trial(parameters, ExperimentStatus.PRUNED, None, None, pruned_at=bound)
+
+    first = BayesianSearch(space, 0).ask([*known, pruned("q8_0", 71.0), pruned("q4_0", 2.0)], 1)
+    other = BayesianSearch(space, 0).ask([*known, pruned("q8_0", 2.0), pruned("q4_0", 71.0)], 1)
+    assert first[0].parameters["cache"] == "q8_0"
+    assert other[0].parameters["cache"] == "q4_0"
 
 
 def test_more_than_a_model_foresees_follows_a_random_order() -> None:

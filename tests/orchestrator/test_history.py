@@ -13,6 +13,7 @@ from tuning.domain.failures import FailureKind
 from tuning.domain.lifecycle import ExperimentEvent, ExperimentStatus, TaskStatus
 from tuning.domain.search import build_strategy
 from tuning.domain.search.base import LimitedValue, Proposal, Trial
+from tuning.domain.search.bayesian import PriorTask
 from tuning.domain.spec import TaskSpec
 from tuning.models import Task
 from tuning.orchestrator import trials as module
@@ -31,8 +32,8 @@ def told(monkeypatch: pytest.MonkeyPatch) -> list[list[Trial]]:
     histories: list[list[Trial]] = []
 
     class Listening:
-        def __init__(self, spec: TaskSpec) -> None:
-            self._strategy = build_strategy(spec)
+        def __init__(self, spec: TaskSpec, priors: Sequence[PriorTask] = ()) -> None:
+            self._strategy = build_strategy(spec, priors)
 
         def ask(self, history: Sequence[Trial], n: int) -> list[Proposal]:
             histories.append(list(history))

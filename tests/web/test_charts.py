@@ -276,7 +276,7 @@ class TestFragment:
         data = data_of(fragment_of(browser, task.pk))
 
         row = next(row for row in data["history"]["experiments"] if row[0] == best.pk)
-        assert row[3:] == ["slo violated", row[4], best.objective_value]
+        assert row[3:] == ["SLO violated", row[4], best.objective_value]
         assert best.number not in [number for number, _ in data["history"]["best"]]
         assert best.pk not in data["pareto"]["fronts"]["ttft_p99_s"]
 

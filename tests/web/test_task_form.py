@@ -14,43 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.domain.task_files import FULL_TASK, OLDER_TASK, minimal_task
+from tests.web.task_forms import round_trip, switched
 from tuning.domain.goodput import GOODPUT_METRICS
 from tuning.domain.metrics import ALL_METRIC_NAMES
-from tuning.domain.spec import TaskSpec, parse_task
+from tuning.domain.spec import parse_task
 from tuning.presets import presets
-from tuning.web.task_form.editor import Editor, Tab, changed, edit_document, edit_json
+from tuning.web.task_form.editor import Tab, changed, edit_document, edit_json
 from tuning.web.task_form.flag_values import UnreadableText, read_values, write_values
-from tuning.web.task_form.json_text import json_text
 from tuning.web.task_form.layout import SINGLE_NAMES
-from tuning.web.task_form.reading import read_form
-from tuning.web.task_form.texts import TaskForm, posted_form
-from tuning.web.task_form.writing import open_in_form
-
-
-def through_a_browser(form: TaskForm) -> TaskForm:
-    """What comes back when a page with this form is sent."""
-    data = QueryDict(mutable=True)
-    for name, text in form.values.items():
-        # A ticked box is sent, an empty one is not; browsers send line breaks as HTTP has them.
-        if text or name != "optimization.baseline":
-            data[name] = text.replace("\n", "\r\n")
-    for group, rows in form.rows.items():
-        for row in rows:
-            data.appendlist(f"{group}-row", row.key)
-            for name, text in row.cells.items():
-                data.appendlist(f"{group}-{name}", text)
-    return posted_form(data)
-
-
-def round_trip(spec: TaskSpec) -> TaskSpec:
-    form = open_in_form(spec.to_document())
-    assert isinstance(form, TaskForm), form
-    reading = read_form(through_a_browser(form))
-    assert not reading.problems
-    as_json = json_text(reading.document)
-    assert json.loads(as_json) == reading.document
-    return parse_task(as_json)
-
+from tuning.web.task_form.texts import posted_form
 
 EXAMPLES = [minimal_task(), OLDER_TASK, FULL_TASK, *(one.spec.to_document() for one in presets())]
 
@@ -135,6 +107,17 @@ DOCUMENTS = st.fixed_dictionaries(
                         "metric": st.sampled_from(METRIC_NAMES),
                         "direction": st.sampled_from(["minimize", "maximize"]),
                     }
+                )
+                | st.lists(
+                    st.fixed_dictionaries(
+                        {
+                            "metric": st.sampled_from(METRIC_NAMES),
+                            "direction": st.sampled_from(["minimize", "maximize"]),
+                        }
+                    ),
+                    min_size=2,
+                    max_size=4,
+                    unique_by=lambda one: one["metric"],
                 ),
                 "max_iterations": COUNTS,
                 "timeout_per_iteration": st.floats(1e-3, 604_800),
@@ -301,8 +284,24 @@ def test_the_form_refuses_to_show_what_it_would_lose(sections: dict[str, Any], p
         ({"parameters": {"a b": 1}}, "parameters.a b", "parameters-0"),
         ({"constraints": ["threads <"]}, "constraints[0]", "constraints-0"),
         ({"slo": {"ttft_p99_s": {"max": -1}}}, "slo.ttft_p99_s.max", "slo-0"),
-        ({"optimization": {"objective": "fast"}}, "optimization.objective",
+        ({"optimization": {"objective": "fast"}}, "optimization.objective", "objectives-0"),
+        ({"optimization": {"objective": ["minimize_ttft", "fast"]}}, "optimization.objective[1]",
+         "objectives-1"),
+        ({"optimization": {"objective": ["minimize_ttft", {"metric": "ttft_mean_s",
+                                                           "direction": "minimize"}]}},
+         "optimization.objective[1]", "objectives-1"),
+        ({"optimization": {"objective": ["minimize_ttft", {"metric": "speed",
+                                                           "direction": "minimize"}]}},
+         "optimization.objective[1].metric", "objectives-1"),
+        ({"optimization": {"objective": [*["minimize_ttft"] * 5]}}, "optimization.objective",
          "optimization-objective"),
+        ({"optimization": {"objective": ["maximize_goodput", "minimize_ttft"]},
+          "slo": {"ttft_p99_s": 1.0}, "benchmark": {"num_concurrency": [1, 8]}},
+         "optimization.objective", "optimization-objective"),
+        ({"optimization": {"warm_start": "often"}}, "optimization.warm_start",
+         "optimization-warm_start"),
+        ({"optimization": {"warm_start": [3, 3]}}, "optimization.warm_start[1]",
+         "optimization-warm_start-tasks"),
     ],
 )  # fmt: skip
 def test_mistakes_that_the_form_can_show_are_shown_at_their_input(
@@ -320,12 +319,6 @@ def test_line_breaks_in_one_line_stay_on_the_json_tab() -> None:
     editor = edit_document(minimal_task(task_name="two\nlines"))
     assert editor.tab is Tab.JSON
     assert not editor.preview.problems
-
-
-def switched(editor: Editor, *commands: str) -> Editor:
-    for command in commands:
-        editor = changed(editor, command)
-    return editor
 
 
 @pytest.mark.django_db
@@ -375,40 +368,3 @@ def test_a_form_that_no_page_sent_is_read_all_the_same() -> None:
     keys = [row.key for row in form.rows["parameters"]]
     assert len(set(keys)) == 4
     assert all(re.fullmatch("[0-9a-z]+", key) for key in keys)
-
-
-# --- What the form leaves to JSON ---
-
-
-SEVERAL = minimal_task(optimization={"objective": ["minimize_ttft", "maximize_throughput"]})
-
-
-@pytest.mark.django_db
-def test_several_objectives_are_edited_as_json_and_nothing_is_lost() -> None:
-    editor = edit_document(SEVERAL)
-
-    assert editor.tab is Tab.JSON
-    assert parse_task(editor.text) == parse_task(SEVERAL)
-    assert not editor.preview.problems
-
-    refused = changed(editor, "to-form")
-    assert refused.tab is Tab.JSON
-    (problem,) = refused.preview.problems
-    assert problem.path == "optimization.objective"
-    assert "only JSON can show" in problem.message
-
-
-def test_a_wrong_document_with_several_objectives_stays_json_too() -> None:
-    editor = edit_document(SEVERAL | {"task_name": ""})
-
-    assert editor.tab is Tab.JSON
-
-
-@pytest.mark.parametrize("repeats", [2, "auto"])
-@pytest.mark.parametrize("rounds", [0, 5])
-def test_repeats_and_rounds_survive_the_form(repeats: Any, rounds: int) -> None:
-    spec = parse_task(
-        minimal_task(benchmark={"repeats": repeats}, optimization={"verification": rounds})
-    )
-
-    assert round_trip(spec) == spec

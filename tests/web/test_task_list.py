@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib.auth.models import Permission, User
 from django.test import Client
+from django.utils import timezone
 from pytest_django import DjangoAssertNumQueries
 
 from tests.seeding import Seeding
@@ -179,7 +180,9 @@ def test_gain_is_sorted_as_it_is_shown(browser: Client, seeding: Seeding, sort: 
 
 def test_duration_of_a_running_task_counts_until_now(browser: Client, seeding: Seeding) -> None:
     ended = seeding.task(0, age=200, fate=TaskStatus.COMPLETED)
-    running = seeding.task(0, age=100, fate=TaskStatus.RUNNING)
+    running = seeding.task(0, fate=TaskStatus.RUNNING)
+    long_ago = timezone.now() - timedelta(hours=100)
+    Task.objects.filter(pk=running).update(started_at=long_ago)
     waiting = seeding.task(0, fate=TaskStatus.PENDING)
     assert listed(browser, "?sort=-duration") == [running, ended, waiting]
     assert listed(browser, "?sort=duration") == [ended, running, waiting]

@@ -102,12 +102,41 @@ class TaskDocument(TaskHead):
     progress: ProgressSummary
 
 
+class EarlierTaskDocument(Document):
+    """A task that the search started from."""
+
+    task_id: int
+    similarity: float = Field(
+        description="From 0 to 1: how likely it was held that both have anything in common."
+    )
+    experiments: list[int] = Field(description="Numbers of its experiments that are learnt from.")
+
+
+class WarmStartDocument(Document):
+    """What the search started from (`optimization.warm_start`)."""
+
+    tasks: list[EarlierTaskDocument] = Field(description="The most similar first.")
+    text: str = Field(description="The same in words.")
+
+    @classmethod
+    def of(cls, task: Task) -> WarmStartDocument | None:
+        """None while it is not decided, or was not asked for."""
+        if task.warm_start is None:
+            return None
+        tasks = [EarlierTaskDocument.model_validate(one) for one in task.earlier_tasks]
+        return cls(tasks=tasks, text=task.started_from)
+
+
 class TaskDetail(TaskDocument):
     """A task with the document it was made from."""
 
     progress: ProgressDocument
     pareto_front: list[FrontDocument] = Field(
         description="With several objectives: the best in the first one first."
+    )
+    warm_start: WarmStartDocument | None = Field(
+        description="The earlier tasks that the search started from; null while that is not "
+        "decided, or was not asked for."
     )
     spec: dict[str, Any] = Field(description="The task document, with every default written out.")
 
@@ -133,6 +162,7 @@ def task_detail(task: Task) -> TaskDetail:
         pareto_front=[
             FrontDocument.of(one) for one in front_of(progress.spec, progress.experiments, best_id)
         ],
+        warm_start=WarmStartDocument.of(task),
         spec=task.spec,
     )
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tuning.domain.goodput import GOODPUT_METRICS
+from tuning.domain.measuring.goodput import MOST_PROBES
+from tuning.domain.measuring.pruning import Pruning
 from tuning.domain.names import EngineName, FlagValue
 from tuning.domain.search import build_strategy
 from tuning.domain.spec import TaskSpec
@@ -66,6 +69,32 @@ def verifying_launches(spec: TaskSpec, configurations: int) -> int:
     return 2 * spec.optimization.verification if configurations > 1 else 0
 
 
+def seeks_goodput(spec: TaskSpec) -> bool:
+    """Whether concurrencies are found by probes, between the lowest and the highest of the task."""
+    return spec.objective.metric in GOODPUT_METRICS
+
+
+def may_leave_out_loads(spec: TaskSpec) -> bool:
+    """Whether a configuration may be measured at fewer loads than there are."""
+    return seeks_goodput(spec) or spec.optimization.pruning is not Pruning.OFF
+
+
+def most_load_points(spec: TaskSpec) -> int:
+    """Load points of one experiment when none of them is left out, each counted once."""
+    return len(spec.benchmark.traffic_scenarios) * len(_concurrencies(spec))
+
+
+def _concurrencies(spec: TaskSpec) -> tuple[int, ...]:
+    """Those at which each scenario is measured. Probes for goodput are taken to lie evenly on a
+    logarithmic scale, as many as there may be."""
+    levels = spec.benchmark.num_concurrency
+    if not seeks_goodput(spec):
+        return levels
+    lowest, ratio = min(levels), max(levels) / min(levels)
+    last = MOST_PROBES - 1
+    return tuple(round(lowest * ratio ** (probe / last)) for probe in range(MOST_PROBES))
+
+
 def estimate_experiment_s(spec: TaskSpec) -> float:
     """About how many seconds one experiment takes, by rules of thumb alone.
 
@@ -73,11 +102,13 @@ def estimate_experiment_s(spec: TaskSpec) -> float:
     the latest. Use the mean of earlier experiments instead where there are any.
     """
     benchmark = spec.benchmark
+    # A probe counts once, whatever the task says of repeats.
+    repeats = 1 if seeks_goodput(spec) else benchmark.repeats_per_launch
     total_s = ENGINE_START_S[spec.base_runtime] + BENCHMARK_START_S
     for scenario in benchmark.traffic_scenarios:
         request_s = typical_output_tokens(scenario) * SECONDS_PER_OUTPUT_TOKEN
-        for concurrency in benchmark.num_concurrency:
+        for concurrency in _concurrencies(spec):
             rounds = -(-benchmark.max_requests_per_iteration // concurrency)
             point_s = min(rounds * request_s, benchmark.max_time_per_iteration * 60.0)
-            total_s += benchmark.repeats_per_launch * (point_s + POINT_OVERHEAD_S)
+            total_s += repeats * (point_s + POINT_OVERHEAD_S)
     return total_s

@@ -24,6 +24,7 @@ from tuning.domain.spec_errors import Problem, shown
 from tuning.domain.spec_goodput import goodput_problems
 from tuning.domain.spec_parameters import Declaration, declarations_in
 from tuning.domain.spec_repeats import AUTO
+from tuning.domain.spec_warm_start import warm_start_problems
 
 GRID_SEARCH = "grid_search"
 
@@ -46,6 +47,7 @@ def problems_between_sections(document: Mapping[str, Any]) -> list[Problem]:
         *goodput_problems(document),
         *_namespace_problems(document),
         *_repeats_problems(document),
+        *warm_start_problems(document, _strategy(document)),
     ]
 
 

@@ -29,6 +29,7 @@ from tuning.domain.spec_objective import read_objectives, write_objectives
 from tuning.domain.spec_parameters import Integer, Number
 from tuning.domain.spec_repeats import AUTO, Repeats, Rounds
 from tuning.domain.spec_schema import OBJECTIVE_SCHEMA
+from tuning.domain.spec_warm_start import WarmStart
 from tuning.domain.traffic import scenario_fault
 
 _OTHER_BENCHMARK_TASKS = (
@@ -206,6 +207,12 @@ class OptimizationSpec(Section):
         default=Pruning.SAFE,
         description="`safe` leaves out loads once a configuration surely can't become the best one "
         "or they can't change its value, `aggressive` when that is unlikely, `off` never.",
+    )
+    warm_start: WarmStart = Field(
+        default=False,
+        description="Start from what earlier tasks have measured: `true` picks the most similar "
+        "ones, a list of task numbers names them. Only for `bayesian`.",
+        examples=[True, [12, 14]],
     )
 
     @field_validator("max_iterations")

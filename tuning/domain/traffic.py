@@ -50,6 +50,27 @@ def typical_output_tokens(scenario: str) -> int:
     raise ValueError(f"{scenario!r} is no traffic scenario")
 
 
+def mean_tokens(scenario: str) -> tuple[float, float]:
+    """The mean numbers of input and of output tokens of a request.
+
+    Raises:
+        ValueError: it is no valid scenario.
+    """
+    if match := _DETERMINISTIC.fullmatch(scenario):
+        input_tokens, output_tokens = _tokens(match)
+        return float(input_tokens), float(output_tokens)
+    if match := _NORMAL.fullmatch(scenario):
+        mean_input, _, mean_output, _ = _tokens(match)
+        return float(mean_input), float(mean_output)
+    if match := _UNIFORM_UP_TO.fullmatch(scenario):
+        most_input, most_output = _tokens(match)
+        return (1 + most_input) / 2, (1 + most_output) / 2
+    if match := _UNIFORM.fullmatch(scenario):
+        min_input, max_input, min_output, max_output = _tokens(match)
+        return (min_input + max_input) / 2, (min_output + max_output) / 2
+    raise ValueError(f"{scenario!r} is no traffic scenario")
+
+
 def _tokens(match: re.Match[str]) -> list[int]:
     return [int(group) for group in match.groups()]
 

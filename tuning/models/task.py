@@ -18,6 +18,7 @@ from tuning.domain.metrics import Direction
 from tuning.domain.objectives import NAMED_OBJECTIVES
 from tuning.domain.spec import TaskSpec, parse_task
 from tuning.domain.verdict import Reference
+from tuning.domain.warm_start import EarlierTask, in_words
 from tuning.models.choices import choices_of, ended_exactly_when, is_one_of
 
 TERMINAL_TASK_STATUSES = [status.value for status in TaskStatus if status.is_terminal]
@@ -164,6 +165,13 @@ class Task(models.Model):
         blank=True,
         help_text="What verification says of the winner, for each objective.",
     )
+    warm_start: models.JSONField[Any, list[dict[str, Any]] | None] = models.JSONField(
+        null=True,
+        blank=True,
+        default=None,
+        help_text="The earlier tasks that the search started from, with their similarity and the "
+        "experiments it learns from; empty while that is not decided, or was not asked for.",
+    )
     planned_experiments = models.PositiveIntegerField(
         null=True,
         blank=True,
@@ -223,6 +231,16 @@ class Task(models.Model):
         if self.started_at is None:
             return None
         return ((self.finished_at or timezone.now()) - self.started_at).total_seconds()
+
+    @property
+    def earlier_tasks(self) -> list[EarlierTask]:
+        """Those that the search started from, the most similar first."""
+        return [EarlierTask.of_document(one) for one in self.warm_start or ()]
+
+    @property
+    def started_from(self) -> str:
+        """The same as a sentence; empty while it is not decided, or was not asked for."""
+        return "" if self.warm_start is None else in_words(self.earlier_tasks)
 
     def parsed_spec(self) -> TaskSpec:
         return parse_task(self.spec)

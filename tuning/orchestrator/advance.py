@@ -39,6 +39,7 @@ from tuning.orchestrator.launching_again import (
 )
 from tuning.orchestrator.lease import host_of
 from tuning.orchestrator.trials import proposals
+from tuning.orchestrator.warm_starting import decide, learnt_from
 
 HOPELESS_KINDS = frozenset(
     {
@@ -248,6 +249,7 @@ class _TaskStep:
         """Insert what may run next. Returns why the search can't go on, if it can't."""
         if not all(one.is_first_launch for one in self._experiments):
             return None
+        decide(self._task, self._spec)
         free = (
             self._parallel - len(self._running()) - len(self._with_status(ExperimentStatus.PENDING))
         )
@@ -259,7 +261,8 @@ class _TaskStep:
         if wanted <= 0:
             return None
         try:
-            found = proposals(self._spec, self._experiments, wanted)
+            earlier = learnt_from(self._task, self._spec)
+            found = proposals(self._spec, self._experiments, wanted, earlier)
         except SpaceError as error:
             return str(error)
         for proposal in found:

@@ -23,6 +23,7 @@ from tuning.domain.space import SpaceError
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment, Lease, Task
 from tuning.orchestrator.transitions import legal_statuses
+from tuning.orchestrator.warm_starting import refuse_useless
 
 CANCELLED_BY_USER = "Cancelled by the user; what was measured is kept."
 
@@ -58,7 +59,12 @@ def submit(
     """Store a task. With a `driver` it is left to that process; without, the workers run it.
 
     A draft waits until it is queued.
+
+    Raises:
+        InvalidTask: it is no draft, and is to start from tasks that it can't learn from.
     """
+    if not draft:
+        refuse_useless(spec, owner)
     return Task.objects.create(
         **_described_by(spec),
         status=(TaskStatus.DRAFT if draft else TaskStatus.PENDING).value,
@@ -75,8 +81,16 @@ def revise(task_id: int, spec: TaskSpec) -> bool:
 
 
 def queue(task_id: int, *, time_limit_s: int | None = None) -> bool:
-    """Leave a draft to the workers. False when it is no draft (any more)."""
+    """Leave a draft to the workers. False when it is no draft (any more).
+
+    Raises:
+        InvalidTask: it is to start from tasks that it can't learn from.
+    """
     drafts = Task.objects.filter(pk=task_id, status__in=legal_statuses(TaskEvent.QUEUED))
+    draft = drafts.select_related("owner").first()
+    if draft is None:
+        return False
+    refuse_useless(draft.parsed_spec(), draft.owner)
     return bool(drafts.update(status=target_of(TaskEvent.QUEUED).value, time_limit_s=time_limit_s))
 
 

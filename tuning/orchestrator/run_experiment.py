@@ -19,6 +19,7 @@ from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.lifecycle import ExperimentEvent, ExperimentStatus, after_failure
 from tuning.domain.measuring.course import End, EndKind
 from tuning.domain.names import LogSource
+from tuning.models.experiment import BASELINE_NUMBER
 from tuning.orchestrator.gpus import await_empty, claim_with_gpus, no_such_cards
 from tuning.orchestrator.judging import judge_experiment
 from tuning.orchestrator.lease import Heartbeat, HeldLease, LeaseLost
@@ -126,6 +127,8 @@ class ExperimentRun:
 
     def _deploy(self) -> None:
         self._progress("deploying")
+        if self._is_first_of_its_task and self._experiment.task.started_from:
+            self._ports.log(LogSource.ORCHESTRATOR, self._experiment.task.started_from)
         identity = DeploymentIdentity(
             instance=self._ports.instance,
             task_id=self._experiment.task_id,
@@ -178,6 +181,11 @@ class ExperimentRun:
         return Outcome(event, dict(judgement.fields))
 
     # --- Looking ---
+
+    @property
+    def _is_first_of_its_task(self) -> bool:
+        first = BASELINE_NUMBER if self._spec.optimization.baseline else BASELINE_NUMBER + 1
+        return (self._experiment.number, self._experiment.attempt) == (first, 1)
 
     def _engine_is_ready(self) -> bool:
         assert self._deployment is not None

@@ -5,16 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tuning.domain.lifecycle import ExperimentStatus
+from tuning.domain.pareto import Point
 from tuning.domain.scalarising import scalarised, weights
 from tuning.domain.search import build_strategy
 from tuning.domain.search.base import Proposal, Trial, limited_values
+from tuning.domain.search.bayesian import PriorTask
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment
 from tuning.orchestrator.choosing import scores_of
+from tuning.orchestrator.warm_starting import LearntFrom
 
 
-def proposals(spec: TaskSpec, experiments: Sequence[Experiment], wanted: int) -> list[Proposal]:
-    """Up to `wanted` configurations to try next.
+def proposals(
+    spec: TaskSpec,
+    experiments: Sequence[Experiment],
+    wanted: int,
+    earlier: Sequence[LearntFrom] = (),
+) -> list[Proposal]:
+    """Up to `wanted` configurations to try next. `earlier` is what other tasks have measured.
 
     With several objectives, each proposal looks for another part of the front.
 
@@ -24,12 +32,18 @@ def proposals(spec: TaskSpec, experiments: Sequence[Experiment], wanted: int) ->
     tried = [one for one in experiments if one.is_first_launch]
     if len(spec.objectives) == 1:
         scores = {one.pk: one.score for one in tried if one.score is not None}
-        return build_strategy(spec).ask([_trial(spec, one, scores) for one in tried], wanted)
+        priors = [_prior(one, [point[0] for _, point in one.results]) for one in earlier]
+        history = [_trial(spec, one, scores) for one in tried]
+        return build_strategy(spec, priors).ask(history, wanted)
     found: list[Proposal] = []
     for _ in range(wanted):
-        scores = _combined_scores(spec, tried, proposal=len(tried) + len(found))
+        weighting = weights(
+            len(spec.objectives), spec.optimization.seed, proposal=len(tried) + len(found)
+        )
+        scores = _combined_scores(spec, tried, weighting)
         history = [*(_trial(spec, one, scores) for one in tried), *map(_asked_for, found)]
-        another = build_strategy(spec).ask(history, 1)
+        priors = [_prior(one, _combined_earlier(spec, one, weighting)) for one in earlier]
+        another = build_strategy(spec, priors).ask(history, 1)
         if not another:
             break
         found += another
@@ -37,16 +51,30 @@ def proposals(spec: TaskSpec, experiments: Sequence[Experiment], wanted: int) ->
 
 
 def _combined_scores(
-    spec: TaskSpec, tried: Sequence[Experiment], proposal: int
+    spec: TaskSpec, tried: Sequence[Experiment], weighting: Point
 ) -> dict[int, float]:
     """By primary key, of all that were measured to the end."""
     scores = {one.pk: point for one in tried if (point := scores_of(spec, one)) is not None}
     feasible = [
         one.pk for one in tried if one.pk in scores and one.state is ExperimentStatus.SUCCESS
     ]
-    weighting = weights(len(spec.objectives), spec.optimization.seed, proposal)
     directions = [one.direction for one in spec.objectives]
     return scalarised(scores, directions, weighting, feasible)
+
+
+def _combined_earlier(spec: TaskSpec, earlier: LearntFrom, weighting: Point) -> list[float]:
+    """As `_combined_scores`, on axes scaled to the earlier task's own front."""
+    points = {place: point for place, (_, point) in enumerate(earlier.results)}
+    directions = [one.direction for one in spec.objectives]
+    return list(scalarised(points, directions, weighting, list(points)).values())
+
+
+def _prior(earlier: LearntFrom, scores: Sequence[float]) -> PriorTask:
+    trials = [
+        Trial(parameters, ExperimentStatus.SUCCESS, score, failure_kind=None)
+        for (parameters, _), score in zip(earlier.results, scores, strict=True)
+    ]
+    return PriorTask(earlier.probability, trials)
 
 
 def _trial(spec: TaskSpec, experiment: Experiment, scores: Mapping[int, float]) -> Trial:

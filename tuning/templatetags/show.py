@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -14,6 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
 from tuning import formatting
+from tuning.domain.metrics import METRICS
 from tuning.domain.names import FlagValue
 from tuning.domain.verdict import Finding, GainVerdict
 from tuning.models import Experiment
@@ -21,6 +23,7 @@ from tuning.models import Experiment
 register = template.Library()
 
 NOTHING = "\N{EN DASH}"
+_METRIC_NAMES = re.compile(rf"\b(?:{'|'.join(METRICS)})\b")
 
 
 @register.filter
@@ -59,12 +62,34 @@ def gain(value: float | None) -> str:
 
 @register.filter
 def verdict(found: GainVerdict) -> str:
-    return formatting.verdict(found)
+    return _kept_together(formatting.verdict(found))
+
+
+@register.filter
+def verdict_against(found: GainVerdict) -> str:
+    return formatting.verdict_against(found)
 
 
 @register.filter
 def verdict_sentence(found: GainVerdict) -> str:
-    return formatting.verdict_sentence(found)
+    return _kept_together(formatting.verdict_sentence(found))
+
+
+def _kept_together(text: str) -> str:
+    """No line begins with a sign of per cent, and none ends with `95 %`."""
+    return text.replace(" % CI ", "\u00a0%\u00a0CI\u00a0").replace(" %", "\u00a0%")
+
+
+@register.filter
+def failure_name(kind: str) -> str:
+    """`out_of_memory` as people say it."""
+    return kind.replace("_", " ").replace("slo", "SLO").replace("gpu", "GPU")
+
+
+@register.filter
+def metrics_by_label(sentence: str) -> str:
+    """A sentence of the log with each metric called as it is in headings."""
+    return _METRIC_NAMES.sub(lambda found: formatting.metric_label(found[0]), sentence)
 
 
 @register.filter

@@ -37,6 +37,8 @@ STATUS_STYLES = {
 
 def print_summary(console: Console, report: TaskReport) -> None:
     console.print(_table(report))
+    if report.task.started_from:
+        print_plain(console, report.task.started_from)
     for row in report.rows:
         _print_failure(console, row.experiment)
         _print_failed_requests(console, row.experiment)

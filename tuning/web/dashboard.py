@@ -18,7 +18,7 @@ from tuning.estimates import Capacity
 from tuning.models import Experiment, Task
 from tuning.models.experiment import RUNNING_EXPERIMENT_STATUSES
 from tuning.models.task import TERMINAL_TASK_STATUSES
-from tuning.progress import seconds_to_go, starts_of
+from tuning.progress import Verifying, seconds_to_go, starts_of
 from tuning.system.check import Check, Finding, Probe
 from tuning.system.check_engines import engine_found
 from tuning.system.check_host import disk
@@ -49,8 +49,14 @@ class RunningTask:
 
     @property
     def eta_s(self) -> float | None:
-        left = self.row.total - self.row.finished
-        return seconds_to_go(left, self.row.mean_experiment_s, self.running_since, self.at_once)
+        rounds: int = self.row.task.spec["optimization"].get("verification", 0)
+        return seconds_to_go(
+            self.row.total - self.row.finished,
+            self.row.mean_experiment_s,
+            self.running_since,
+            self.at_once,
+            Verifying(2 * rounds, self.row.mean_whole_s),
+        )
 
 
 @dataclass(frozen=True)

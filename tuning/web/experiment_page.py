@@ -18,12 +18,15 @@ from tuning.domain.metrics import METRICS, latency_name
 from tuning.domain.names import FlagValue
 from tuning.domain.objectives import Objective, gain
 from tuning.domain.parameters import same_value
+from tuning.domain.planning import most_load_points, seeks_goodput
 from tuning.domain.spec import TaskSpec
 from tuning.formatting import comparison, duration, metric, metric_label, significant
 from tuning.models import Experiment, Measurement, Task
 from tuning.models.experiment import BASELINE_NUMBER
 from tuning.plain_text import plain_line
 from tuning.progress import NOT_SHOWN, best_so_far, seconds_in_phase
+from tuning.web.early_end import EarlyEnd, early_end_of
+from tuning.web.environment import facts_in_a_line, facts_to_unfold
 from tuning.web.raw_files import raw_files, results_directory
 
 POINT_METRICS = (
@@ -41,6 +44,7 @@ POINT_METRICS = (
 """The columns of the measurements."""
 
 _NOT_WHOLLY = frozenset({CacheFlush.NOT.value, CacheFlush.PARTLY.value})
+_WORST_FLUSH_FIRST = (CacheFlush.NOT.value, CacheFlush.PARTLY.value, "", CacheFlush.WHOLE.value)
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,19 @@ class FlagRow:
 
 
 @dataclass(frozen=True)
+class ObjectiveLine:
+    """The value by one objective, and that of the baseline."""
+
+    objective: Objective
+    value: float | None
+    baseline: float | None
+
+    @property
+    def gain(self) -> float | None:
+        return gain(self.value, self.baseline, self.objective)
+
+
+@dataclass(frozen=True)
 class PointRow:
     """One repeat of a load point, or the median of all its repeats (`repeat` is then None).
 
@@ -77,6 +94,8 @@ class PointRow:
     duration_s: float
     unflushed: int = 0
     """Measurements before which the prefix cache was not wholly emptied."""
+    cache_flush: str = ""
+    """The worst of its measurements; empty where nobody can tell."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +161,15 @@ class ExperimentPage:
         return [(one, self.experiment.value_of(one.metric)) for one in self.spec.objectives]
 
     @property
+    def objective_lines(self) -> list[ObjectiveLine]:
+        return [
+            ObjectiveLine(
+                one, value, None if self.baseline is None else self.baseline.value_of(one.metric)
+            )
+            for one, value in self.values
+        ]
+
+    @property
     def gain(self) -> float | None:
         if self.baseline is None or self.experiment.is_baseline:
             return None
@@ -183,9 +211,9 @@ class ExperimentPage:
 
     @property
     def expected_points(self) -> int:
-        benchmark = self.spec.benchmark
-        places = len(benchmark.traffic_scenarios) * len(benchmark.num_concurrency)
-        return places * benchmark.repeats_per_launch
+        """At most, since some may be left out."""
+        repeats = 1 if seeks_goodput(self.spec) else self.spec.benchmark.repeats_per_launch
+        return most_load_points(self.spec) * repeats
 
     @property
     def measured_points(self) -> int:
@@ -221,13 +249,19 @@ class ExperimentPage:
     def log_tail(self) -> str:
         return "\n".join(plain_line(line) for line in self.experiment.log_tail)
 
+    @cached_property
+    def early_end(self) -> EarlyEnd | None:
+        return early_end_of(self.experiment, self.spec.objective)
+
     @property
-    def facts(self) -> list[tuple[str, Any, bool]]:
-        """What is known of the environment: name, value, and whether that is nested."""
-        return [
-            (name.replace("_", " "), value, isinstance(value, dict | list))
-            for name, value in self.experiment.environment.items()
-        ]
+    def facts(self) -> list[tuple[str, str]]:
+        """What is known of the environment in a line each, by name."""
+        return facts_in_a_line(self.experiment.environment)
+
+    @property
+    def folded_facts(self) -> list[tuple[str, Any]]:
+        """What takes many lines, such as the objects made in a cluster, by name."""
+        return facts_to_unfold(self.experiment.environment)
 
     @property
     def has_raw_files(self) -> bool:
@@ -292,7 +326,13 @@ def _row(measurements: Sequence[Measurement], repeat: int | None, repeats: int) 
         num_failed_requests=sum(one.num_failed_requests for one in measurements),
         duration_s=sum(one.duration_s for one in measurements),
         unflushed=sum(one.cache_flush in _NOT_WHOLLY for one in measurements),
+        cache_flush=_worst_flush(measurements),
     )
+
+
+def _worst_flush(measurements: Sequence[Measurement]) -> str:
+    told = {one.cache_flush for one in measurements}
+    return next((one for one in _WORST_FLUSH_FIRST if one in told), "")
 
 
 def _median(measurements: Sequence[Measurement], name: str) -> float | None:

@@ -19,6 +19,7 @@ from tuning.domain.slo import Slo
 from tuning.domain.spec import TaskSpec
 from tuning.formatting import metric_label
 from tuning.models import Experiment, Measurement, Task
+from tuning.models.experiment import BASELINE_NUMBER
 from tuning.progress import NOT_SHOWN
 from tuning.reports import HEADLINE_METRICS, headline_metrics
 
@@ -56,6 +57,11 @@ class Row:
     values: tuple[tuple[str, float | None], ...]
     metrics: tuple[tuple[str, float | None], ...]
     broken: tuple[str, ...]
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether its metrics are of fewer loads than those of others."""
+        return bool(self.experiment.early_end)
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,10 @@ class ExperimentTable:
         return [self._row(experiment) for experiment in self.page.object_list]
 
     @property
+    def has_partial(self) -> bool:
+        return any(row.is_partial for row in self.rows)
+
+    @property
     def chips(self) -> list[Chip]:
         every = Chip("", sum(self._counts.values()), not self.status)
         by_status = [
@@ -140,7 +150,6 @@ class ExperimentTable:
             *([score] if self.shows_score else []),
             *(Column(_heading(name), title=_described(name)) for name in self._headline_metrics()),
             Column("SLOs", is_number=False),
-            Column("Failure", is_number=False),
             Column("Time", "duration", "From the launch to the end of its last attempt."),
         ]
         return [self._with_sort(column) for column in columns]
@@ -213,13 +222,13 @@ def _objective_key(spec: TaskSpec, objective: Objective) -> str:
 
 
 def _again(experiment: Experiment) -> str:
-    """`verification of 2, round 1`; empty for a first launch."""
+    """`verification of 2, round 1`, `… of baseline, round 1`; empty for a first launch."""
     if experiment.is_first_launch:
         return ""
     # Type checkers don't know annotations as attributes.
-    return (
-        f"{experiment.purpose} of {vars(experiment)['original_number']}, round {experiment.round}"
-    )
+    number = vars(experiment)["original_number"]
+    original = "baseline" if number == BASELINE_NUMBER else number
+    return f"{experiment.purpose} of {original}, round\u00a0{experiment.round}"
 
 
 def _sort_keys(

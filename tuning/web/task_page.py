@@ -20,6 +20,7 @@ from tuning.domain.lifecycle import ExperimentStatus, TaskStatus
 from tuning.domain.names import FlagValue
 from tuning.domain.objectives import Objective
 from tuning.domain.parameters import Choices, Fixed, FloatRange, IntRange, Parameter
+from tuning.domain.planning import may_leave_out_loads, most_load_points
 from tuning.domain.slo import Slo
 from tuning.domain.spec import TaskSpec
 from tuning.domain.verdict import GainVerdict
@@ -30,6 +31,7 @@ from tuning.models import Experiment, Measurement, Task
 from tuning.models.experiment import BASELINE_NUMBER, RUNNING_EXPERIMENT_STATUSES
 from tuning.progress import (
     NOT_SHOWN,
+    Verifying,
     best_so_far,
     seconds_in_phase,
     seconds_to_go,
@@ -130,6 +132,17 @@ class BestSoFar:
 
 
 @dataclass(frozen=True)
+class ObjectiveLine:
+    """One of several objectives: its value of the best and of the baseline, and what is known of
+    the difference."""
+
+    objective: Objective
+    value: float | None
+    baseline: float | None
+    verdict: GainVerdict | None
+
+
+@dataclass(frozen=True)
 class AskedSlo:
     """A limit that the task file sets, or that every task has. A plain hard one has no `note`."""
 
@@ -189,9 +202,25 @@ class TaskPage:
         return f"{self.task.status}/{self._finished}"
 
     @property
-    def points_per_experiment(self) -> int:
-        benchmark = self.spec.benchmark
-        return len(benchmark.traffic_scenarios) * len(benchmark.num_concurrency)
+    def most_points(self) -> int:
+        """Load points of one experiment, if none is left out."""
+        return most_load_points(self.spec)
+
+    @property
+    def may_leave_out_points(self) -> bool:
+        return may_leave_out_loads(self.spec)
+
+    @property
+    def planned_launches(self) -> int:
+        """Of a draft, those that verify its winner."""
+        planned = self.task.planned_experiments or 0
+        launches = 2 * self.spec.optimization.verification
+        return launches if planned > launches + 1 else 0
+
+    @property
+    def planned_configurations(self) -> int:
+        """Of a draft, with the baseline; 0 where nobody can say."""
+        return (self.task.planned_experiments or 0) - self.planned_launches
 
     @cached_property
     def progress(self) -> Progress:
@@ -226,6 +255,21 @@ class TaskPage:
             verdicts=self.verdicts,
             compared=_compared(objective, best, self.baseline),
         )
+
+    @property
+    def objective_lines(self) -> list[ObjectiveLine]:
+        """Once there is a best."""
+        best, baseline = self._best_experiment, self.baseline
+        by_metric = {one.metric: one for one in self.verdicts}
+        return [
+            ObjectiveLine(
+                one,
+                None if best is None else best.value_of(one.metric),
+                None if baseline is None else baseline.value_of(one.metric),
+                by_metric.get(one.metric),
+            )
+            for one in self.spec.objectives
+        ]
 
     @property
     def baseline(self) -> Experiment | None:
@@ -295,13 +339,21 @@ class TaskPage:
         spans = (
             self.task.experiments.filter(started_at__isnull=False, finished_at__isnull=False)
             .order_by("-finished_at")
-            .values_list("started_at", "finished_at")[:RECENT_EXPERIMENTS]
+            .values_list("started_at", "finished_at", "status")[:RECENT_EXPERIMENTS]
         )
-        lasted = [(end - start).total_seconds() for start, end in spans if start and end]
+        lasted = [
+            (status, (end - start).total_seconds()) for start, end, status in spans if start and end
+        ]
         if not lasted:
             return None
-        at_once = Capacity().runs_at_once(self.spec, self.task.driver)
-        return seconds_to_go(left, fmean(lasted), starts_of(running), at_once)
+        whole = [seconds for status, seconds in lasted if status == ExperimentStatus.SUCCESS.value]
+        return seconds_to_go(
+            left,
+            fmean(seconds for _, seconds in lasted),
+            starts_of(running),
+            Capacity().runs_at_once(self.spec, self.task.driver),
+            Verifying(2 * self.spec.optimization.verification, fmean(whole) if whole else None),
+        )
 
 
 def described(parameter: Parameter) -> str:

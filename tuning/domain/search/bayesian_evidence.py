@@ -61,7 +61,7 @@ def evidence_of(history: Sequence[Trial], encoding: Encoding, direction: Directi
     pruned = [trial for trial in known if trial.status is ExperimentStatus.PRUNED]
     if measured and pruned:
         middling = median(score for _, score in measured)
-        measured += [(trial, middling) for trial in pruned]
+        measured += [(trial, _at_most(middling, trial, direction)) for trial in pruned]
     failed = [trial for trial, score in scored if score is None and _is_own_failure(trial)]
     trials = [trial for trial, _ in measured]
     return Evidence(
@@ -105,6 +105,15 @@ def _score(trial: Trial) -> float | None:
         trial.failure_kind is FailureKind.SLO_VIOLATED
     )
     return score if is_comparable and score is not None and math.isfinite(score) else None
+
+
+def _at_most(middling: float, pruned: Trial, direction: Direction) -> float:
+    """What a pruned trial counts as: middling, or what it would hardly have been better than if
+    that is worse. A bound that has no logarithm would take those of all others away."""
+    bound = pruned.pruned_at
+    if bound is None or not math.isfinite(bound) or bound <= 0 < middling:
+        return middling
+    return min(middling, bound) if direction is Direction.MAXIMIZE else max(middling, bound)
 
 
 def _is_own_failure(trial: Trial) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from tuning.domain.importance import Effect, Group, main_effects
+from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.metrics import Direction
 from tuning.domain.names import FlagValue
 from tuning.domain.parameters import Choices, FloatRange, IntRange
@@ -29,7 +30,7 @@ def parallel_chart(results: TaskResults) -> Chart:
         kind="parallel",
         title="Parallel coordinates",
         reading=f"Each line is one configuration, through its settings to its {label}: the more "
-        "orange, the better; grey ones failed. Drag along an axis to keep a part of it.",
+        "orange, the better; grey ones have no value. Drag along an axis to keep a part of it.",
     )
     if not results.tuned:
         return replace(chart, nothing="No flag of this task varies.")
@@ -39,11 +40,11 @@ def parallel_chart(results: TaskResults) -> Chart:
     maximize = results.objective.direction is Direction.MAXIMIZE
     ranked = sorted(runs, key=lambda run: _rank(run, maximize=maximize))
     drawn = ranked[:MOST_LINES]
-    failed = sum(not is_measured(run) for run in drawn)
+    without = sum(not is_measured(run) for run in drawn)
     return replace(
         chart,
         summary=f"{counted(len(drawn), 'configuration')} over "
-        f"{counted(len(results.tuned), 'flag')}, {failed} of them failed.",
+        f"{counted(len(results.tuned), 'flag')}, {without} of them without a value.",
         data=_lines(results, drawn),
         table=_parallel_table(results, drawn, label),
         notes=_line_notes(len(drawn), len(runs)),
@@ -51,7 +52,8 @@ def parallel_chart(results: TaskResults) -> Chart:
 
 
 def _is_drawn(run: Run) -> bool:
-    return is_measured(run) or bool(run.failure_kind)
+    was_stopped = run.status == ExperimentStatus.PRUNED
+    return is_measured(run) or bool(run.failure_kind) or was_stopped
 
 
 def _sets_all(run: Run, flags: Sequence[str]) -> bool:

@@ -19,6 +19,7 @@ from tuning.formatting import flags
 from tuning.models import Measurement, Task
 from tuning.models.experiment import BASELINE_NUMBER, FIRST_LAUNCHES
 from tuning.progress import best_so_far
+from tuning.templatetags.show import failure_name
 from tuning.web.charts.load_points import Curve, Sample, curves_of, reduced_of, samples_of
 
 THROUGHPUT = "output_throughput_tokens_per_s"
@@ -97,7 +98,7 @@ class Run:
     @property
     def outcome(self) -> str:
         """The status in words, or the kind of the failure; with a mark where requests failed."""
-        words = (self.failure_kind or self.status).lower().replace("_", " ")
+        words = failure_name(self.failure_kind) or self.status.lower()
         failed = self.num_failed_requests
         return f"{words}, {failed:,} request{'s' if failed > 1 else ''} failed" if failed else words
 
@@ -191,7 +192,12 @@ def read_curves(experiment_ids: Sequence[int]) -> list[Curve]:
 
 def _reduced(task: Task, first: int, best_id: int | None) -> dict[int, tuple[float, ...]]:
     drawn = Q(experiment__number__gte=first) | Q(experiment=best_id)
-    judged = Q(experiment__status=ExperimentStatus.SUCCESS.value, experiment__original__isnull=True)
+    # Averages over some of the loads can't be compared with those over all of them.
+    judged = Q(
+        experiment__status=ExperimentStatus.SUCCESS.value,
+        experiment__original__isnull=True,
+        experiment__early_end={},
+    )
     baseline = Q(experiment__number=BASELINE_NUMBER, experiment__objective_value__isnull=False)
     wanted = Q(experiment__task=task) & ((judged & drawn) | baseline)
     directions = (Direction.MAXIMIZE, *(Direction.MINIMIZE for _ in FRONT_LATENCIES))

@@ -134,8 +134,10 @@ def pareto_chart(results: TaskResults) -> Chart:
         "in both than those on the line.",
     )
     candidates = [pk for pk in results.reduced if results.by_id[pk].succeeded]
+    in_part = sum(run.succeeded and run.pk not in results.reduced for run in results.runs)
     if not candidates:
-        return replace(chart, nothing="No experiment has succeeded yet.")
+        nothing = "was measured at every load" if in_part else "has succeeded"
+        return replace(chart, nothing=f"No experiment {nothing} yet.")
     fronts = {
         name: _front(results.reduced, candidates, position)
         for position, name in enumerate(FRONT_LATENCIES, start=1)
@@ -151,8 +153,14 @@ def pareto_chart(results: TaskResults) -> Chart:
         },
         choices=(latency_choice(FRONT_LATENCIES),),
         table=_front_table(results, fronts),
-        notes=cut_notes(results),
+        notes=(*cut_notes(results), *_in_part_notes(in_part)),
     )
+
+
+def _in_part_notes(in_part: int) -> tuple[str, ...]:
+    if not in_part:
+        return ()
+    return (f"{counted(in_part, 'experiment')} left out, for which not every load was needed.",)
 
 
 def _front(

@@ -12,7 +12,8 @@ from tuning.domain.spec import TaskSpec
 from tuning.formatting import duration, failed_requests
 from tuning.models import Experiment
 from tuning.reports import HEADLINE_METRICS
-from tuning.web.charts.chart import Chart
+from tuning.templatetags.show import failure_name
+from tuning.web.charts.chart import Chart, capitalised
 from tuning.web.charts.load_points import Curve, curves_of
 from tuning.web.charts.reading import read_curves, read_samples
 from tuning.web.charts.tradeoffs import curves_of_many
@@ -133,7 +134,7 @@ def _values(
 
 
 def _outcome(experiment: Experiment) -> str:
-    return (experiment.failure_kind or experiment.status).replace("_", " ").capitalize()
+    return capitalised(failure_name(experiment.failure_kind) or experiment.status.lower())
 
 
 def _failed(experiment: Experiment) -> str:

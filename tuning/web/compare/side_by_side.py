@@ -104,11 +104,14 @@ def flattened(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _document(spec: TaskSpec, without: Collection[str]) -> dict[str, Any]:
-    """The task file, with parameters and SLOs as people write of them, one field for each."""
+    """The task file, with parameters, objectives and SLOs as people write of them."""
     sections = {
         **spec.to_document(),
         "parameters": {name: described(one) for name, one in spec.parameters.items()},
         "slo": {slo.metric: _limit(slo) for slo in spec.slo},
+    }
+    sections["optimization"] = sections["optimization"] | {
+        "objective": [f"{one.direction} {metric_label(one.metric)}" for one in spec.objectives]
     }
     left_out = {*_NOT_COMPARED, *without}
     return {name: section for name, section in sections.items() if name not in left_out}

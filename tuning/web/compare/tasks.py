@@ -24,7 +24,6 @@ from tuning.web.charts.history import best_so_far
 from tuning.web.charts.reading import read_curves
 from tuning.web.charts.tradeoffs import curves_of_many
 from tuning.web.compare.side_by_side import (
-    Cell,
     Group,
     Line,
     metric_line,
@@ -44,6 +43,7 @@ _FIELDS = (
     "finished_at",
     "purpose",
     "objective_values",
+    "early_end",
     "num_requests",
     "num_failed_requests",
 )
@@ -64,6 +64,7 @@ class Run:
     finished_at: datetime | None
     purpose: str
     objective_values: Mapping[str, float]
+    early_end: Mapping[str, Any]
     num_requests: int
     num_failed_requests: int
 
@@ -153,6 +154,16 @@ class ComparedTask:
         return formatting.failed_requests(best.num_failed_requests, best.num_requests) or "none"
 
     @property
+    def best_values(self) -> str:
+        """`1991 tokens/s output throughput; 171 ms TTFT p99`."""
+        best = self.best
+        return "; ".join(
+            f"{metric(one.metric, best.value_of(one.metric) if best else None)} "
+            f"{metric_label(one.metric)}"
+            for one in self.spec.objectives
+        )
+
+    @property
     def failed(self) -> int:
         return sum(run.status == ExperimentStatus.FAILED for run in self.runs)
 
@@ -214,23 +225,23 @@ class TaskComparison:
         return [self._curves(), progress_chart(self.compared)]
 
     def _best_line(self) -> Line:
-        objectives = [one.spec.objective for one in self.compared]
-        values = [one.best.objective_value if one.best else None for one in self.compared]
-        if len({objective.metric for objective in objectives}) == 1:
-            return replace(metric_line(objectives[0].metric, values), label="Best value")
-        cells = (
-            Cell(f"{metric(objective.metric, value)}, {metric_label(objective.metric)}")
-            for objective, value in zip(objectives, values, strict=True)
-        )
-        return Line("Best value", tuple(cells))
+        metrics = {tuple(one.metric for one in task.spec.objectives) for task in self.compared}
+        if len(metrics) == 1 and len(*metrics) == 1:
+            ((name,),) = metrics
+            values = [one.best.value_of(name) if one.best else None for one in self.compared]
+            return replace(metric_line(name, values), label="Best value")
+        return text_line("Best value", (one.best_values for one in self.compared))
 
     def _headline_lines(self) -> list[Line]:
         points: dict[int, list[MeasuredPoint]] = {}
         best_ids = [one.best.pk for one in self.compared if one.best]
         for row in Measurement.objects.defer("raw").filter(experiment__in=best_ids):
             points.setdefault(row.experiment_id, []).append(row.as_point())
+        # Averages over some of the loads can't be compared with those over all of them.
         measured = [
-            headline_metrics(points.get(one.best.pk, []), *one.spec.objectives) if one.best else {}
+            headline_metrics(points.get(one.best.pk, []), *one.spec.objectives)
+            if one.best and not one.best.early_end
+            else {}
             for one in self.compared
         ]
         return [

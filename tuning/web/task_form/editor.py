@@ -11,6 +11,7 @@ from django.http import QueryDict
 
 from tuning.domain.spec import InvalidTask, Problem, SearchStrategy, read_document
 from tuning.domain.spec_document import load_document
+from tuning.domain.spec_objective import MOST_TOGETHER
 from tuning.preview import Preview, preview_task
 from tuning.web.task_form.json_text import json_text
 from tuning.web.task_form.reading import Reading, read_form
@@ -106,13 +107,17 @@ def changed(editor: Editor, command: str) -> Editor:
         return _cheaper(editor)
     if editor.form is None:
         return editor
-    if name == "add" and group in editor.form.rows:
+    if name == "add" and group in editor.form.rows and not _is_full(editor.form, group):
         return edit_form(editor.form.with_row(group))
     if name == "flag":
         return edit_form(editor.form.with_row("parameters", name=rest))
     if name == "remove" and group in editor.form.rows:
         return edit_form(editor.form.without_row(group, key))
     return editor
+
+
+def _is_full(form: TaskForm, group: str) -> bool:
+    return group == "objectives" and len(form.rows[group]) >= MOST_TOGETHER
 
 
 def _to_json(editor: Editor) -> Editor:

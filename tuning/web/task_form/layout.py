@@ -10,6 +10,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from tuning.domain.measuring.pruning import Pruning
+from tuning.domain.metrics import Direction
 from tuning.domain.names import DeploymentMode, EngineName
 from tuning.domain.objectives import NAMED_OBJECTIVES
 from tuning.domain.spec import SearchStrategy, TaskSpec
@@ -93,8 +94,8 @@ _STRATEGIES = (
     (SearchStrategy.BAYESIAN.value, "bayesian"),
 )
 _MEASURING = (
-    (OmeMeasuring.DIRECT.value, "from here (direct)"),
-    (OmeMeasuring.BENCHMARK_JOB.value, "in the cluster (BenchmarkJob)"),
+    (OmeMeasuring.DIRECT.value, "from here, directly"),
+    (OmeMeasuring.BENCHMARK_JOB.value, "by a BenchmarkJob"),
 )
 _PRUNINGS = (
     (Pruning.SAFE.value, "safe"),
@@ -115,6 +116,8 @@ BASICS = (
     Field("benchmark.model_tokenizer", "Tokenizer", Kind.TEXT),
     Field("runtime_image", "Image", Kind.TEXT, modes=_IN_CONTAINERS),
     Field("runtime_image_tag", "Image tag", Kind.TEXT, modes=_IN_CONTAINERS),
+)
+CLUSTER = (
     Field("model.namespace", "Namespace", Kind.TEXT, modes=_IN_CLUSTER),
     Field("ome.runtime", "Serving runtime", Kind.TEXT, modes=_IN_CLUSTER),
     Field("ome.measuring", "Measuring", Kind.CHOICE, _MEASURING, modes=_IN_CLUSTER),
@@ -140,7 +143,7 @@ OPTIMIZATION = (
         "times each. 0 leaves it out.",
     ),
     Field("optimization.baseline", "Measure a baseline first", Kind.SWITCH),
-    Field("optimization.pruning", "Leave out loads", Kind.CHOICE, _PRUNINGS),
+    Field("optimization.pruning", "Stop early (pruning)", Kind.CHOICE, _PRUNINGS),
 )
 BENCHMARK = (
     Field(
@@ -157,32 +160,42 @@ BENCHMARK = (
         "benchmark.repeats",
         "Repeats",
         Kind.NUMBER,
-        help_text="How often each load point is measured; auto launches only those again that may "
-        "still be the best.",
+        help_text="How often each load point is measured. auto measures once, and launches those "
+        "again that may still be the best.",
     ),
 )
 REQUESTS = (Field("benchmark.additional_params", "Fields added to each request (JSON)", Kind.JSON),)
-FIELDS = (*BASICS, *DESCRIPTION, *OPTIMIZATION, *BENCHMARK, *REQUESTS)
+FIELDS = (*BASICS, *CLUSTER, *DESCRIPTION, *OPTIMIZATION, *BENCHMARK, *REQUESTS)
 
 OBJECTIVE = ("optimization", "objective")
 OBJECTIVE_SLOT = "optimization-objective"
-OBJECTIVE_PARTS = ("metric", "direction")
-OBJECTIVE_NAMES = (
-    "optimization.objective",
-    *(f"optimization.objective.{part}" for part in OBJECTIVE_PARTS),
+"""The place for what is wrong with several objectives together."""
+OBJECTIVE_OPTIONS = (
+    *((name, name.replace("_", " ")) for name in NAMED_OBJECTIVES),
+    (ANY_METRIC, "another metric …"),
 )
-"""Three inputs for one value: a name, or a metric with a direction."""
-OBJECTIVE_OPTIONS = (*_same(tuple(NAMED_OBJECTIVES)), (ANY_METRIC, "another metric …"))
-DIRECTION_OPTIONS = _same(("minimize", "maximize"))
+DIRECTION_OPTIONS = _same(tuple(Direction))
 HARDNESS_OPTIONS = (("hard", "hard: never wins"), ("soft", "soft: a penalty"))
 
-SINGLE_NAMES = (*(field.path for field in FIELDS), *OBJECTIVE_NAMES)
+WARM_START = ("optimization", "warm_start")
+NO_TASKS, SIMILAR_TASKS, NAMED_TASKS = "no", "similar", "named"
+WARM_START_OPTIONS = (
+    (NO_TASKS, "no: begin anew"),
+    (SIMILAR_TASKS, "similar tasks"),
+    (NAMED_TASKS, "these tasks …"),
+)
+WARM_START_NAMES = ("optimization.warm_start", "optimization.warm_start.tasks")
+WARM_START_SLOTS = ("optimization-warm_start", "optimization-warm_start-tasks")
+"""Two inputs for one value: a choice, and the numbers that one of the choices wants."""
+
+SINGLE_NAMES = (*(field.path for field in FIELDS), *WARM_START_NAMES)
 
 ROWS: Mapping[str, tuple[str, ...]] = {
     "parameters": ("name", "values"),
     "constraints": ("text",),
     "slo": ("metric", "max", "min", "hard", "weight", "fail_ratio", "steepness"),
     "scenarios": ("text",),
+    "objectives": ("name", "metric", "direction"),
 }
 """The inputs of each group of rows. In the form they are called `parameters-name` and so on."""
 

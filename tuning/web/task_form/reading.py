@@ -7,18 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tuning.domain.names import FlagValue
 from tuning.domain.parameters import flag_name
 from tuning.domain.spec_document import WrittenObject
 from tuning.domain.spec_errors import Location, Problem, shown
+from tuning.web.task_form import layout
 from tuning.web.task_form.flag_values import UnreadableText, read_json, read_scalar, read_values
 from tuning.web.task_form.layout import (
     ANY_METRIC,
     FIELDS,
+    NAMED_TASKS,
     OBJECTIVE,
-    OBJECTIVE_NAMES,
-    OBJECTIVE_PARTS,
     OBJECTIVE_SLOT,
+    ROWS,
     SLO_NUMBERS,
+    WARM_START,
+    WARM_START_NAMES,
+    WARM_START_SLOTS,
     Field,
     Kind,
 )
@@ -54,7 +59,8 @@ def read_form(form: TaskForm) -> Reading:
     for field in FIELDS:
         reader.field(field, form.values[field.path])
     reader.slots["model",] = reader.slots["model", "id_or_path"]
-    reader.objective(form)
+    reader.objectives(form.rows["objectives"])
+    reader.warm_start(form)
     reader.parameters(form.rows["parameters"])
     reader.texts(("constraints",), "constraints", form.rows["constraints"])
     reader.texts(_SCENARIOS, "scenarios", form.rows["scenarios"])
@@ -78,15 +84,31 @@ class _Reader:
             except UnreadableText as error:
                 self.problems.append(Problem(field.location, str(error)))
 
-    def objective(self, form: TaskForm) -> None:
+    def objectives(self, rows: tuple[Row, ...]) -> None:
+        """One stands by itself, several in a list; each row is the place for its own mistakes."""
         self.slots[OBJECTIVE] = OBJECTIVE_SLOT
-        for part in OBJECTIVE_PARTS:
-            self.slots[*OBJECTIVE, part] = f"{OBJECTIVE_SLOT}-{part}"
-        name, metric, direction = (form.values[key].strip() for key in OBJECTIVE_NAMES)
-        if name == ANY_METRIC:
-            self._put(OBJECTIVE, {"metric": metric, "direction": direction})
-        elif name:
-            self._put(OBJECTIVE, name)
+        written = [row for row in rows if not row.is_blank]
+        values = [_objective(row) for row in written]
+        if len(written) == 1:
+            self.slots[OBJECTIVE] = f"objectives-{written[0].key}"
+            self._put(OBJECTIVE, values[0])
+        elif written:
+            for index, row in enumerate(written):
+                self.slots[*OBJECTIVE, index] = f"objectives-{row.key}"
+            self._put(OBJECTIVE, values)
+
+    def warm_start(self, form: TaskForm) -> None:
+        choice, tasks = (form.values[name].strip() for name in WARM_START_NAMES)
+        self.slots[WARM_START] = WARM_START_SLOTS[choice == NAMED_TASKS]
+        match choice:
+            case "":
+                return
+            case layout.NAMED_TASKS:
+                self._put(WARM_START, _numbers(tasks))
+            case layout.NO_TASKS | layout.SIMILAR_TASKS:
+                self._put(WARM_START, choice == layout.SIMILAR_TASKS)
+            case _:
+                self._put(WARM_START, choice)
 
     def parameters(self, rows: tuple[Row, ...]) -> None:
         pairs = []
@@ -131,12 +153,23 @@ class _Reader:
         section[str(location[-1])] = value
 
 
+def _objective(row: Row) -> Any:
+    name, metric, direction = (row.cells[cell].strip() for cell in ROWS["objectives"])
+    return {"metric": metric, "direction": direction} if name == ANY_METRIC else name
+
+
+def _numbers(text: str) -> list[FlagValue]:
+    """Between commas, semicolons or blanks."""
+    parts = re.split(r"[\s,;]+", text.strip(" \t\n,;"))
+    return [read_scalar(part) for part in parts if part]
+
+
 def _value(kind: Kind, text: str) -> Any:
     match kind:
         case Kind.NUMBER:
             return read_scalar(text.strip())
         case Kind.NUMBERS:
-            return [read_scalar(part) for part in re.split(r"[\s,;]+", text.strip(" \t\n,;"))]
+            return _numbers(text)
         case Kind.JSON:
             return read_json(text)
         case Kind.LINES:

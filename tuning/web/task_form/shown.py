@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.conf import settings
@@ -14,7 +14,12 @@ from controllers.engines.catalogue import engine
 from tuning.domain.metrics import METRICS
 from tuning.domain.names import EngineName
 from tuning.domain.parameters import flag_name
+from tuning.domain.planning import may_leave_out_loads
+from tuning.domain.spec import parse_task
 from tuning.domain.spec_errors import Location, Problem
+from tuning.domain.spec_objective import MOST_TOGETHER
+from tuning.domain.spec_repeats import AUTO
+from tuning.domain.spec_warm_start import MOST_NAMED
 from tuning.formatting import metric_label
 from tuning.preview import MANY_RUNS
 from tuning.web.task_form import layout
@@ -42,18 +47,19 @@ class ShownInput:
     error: str = ""
     options: Options = ()
     modes: str = ""
+    unless: str = ""
+    """Out of sight unless the input in this place (the first word) has this value (the second)."""
 
     @property
     def choices(self) -> Options:
         """The options, and what is chosen though it is none of them."""
-        if any(value == self.text for value, _ in self.options):
-            return self.options
-        return [(self.text, self.text or "choose …"), *self.options]
+        return _with_chosen(self.options, self.text)
 
 
 @dataclass(frozen=True)
 class ShownRow:
-    """One row of a group. `flag` is what is known of a parameter's flag."""
+    """One row of a group. `flag` is what is known of a parameter's flag; `choices` are the options
+    of an objective's cells."""
 
     group: str
     key: str
@@ -61,6 +67,7 @@ class ShownRow:
     error: str
     flag: KnownFlag | None = None
     metrics: Options = ()
+    choices: Mapping[str, Options] = field(default_factory=dict)
 
     @property
     def slot(self) -> str:
@@ -104,6 +111,7 @@ def known_flags(engine_name: str) -> list[KnownFlag]:
 
 def _preview_context(editor: Editor) -> dict[str, Any]:
     preview = editor.preview
+    spec = None if preview.problems else parse_task(editor.source)
     commands = [
         {"id": f"command-{which}", "which": which, "text": shlex.join(command)}
         for which, command in (("first", preview.first_command), ("last", preview.last_command))
@@ -114,6 +122,8 @@ def _preview_context(editor: Editor) -> dict[str, Any]:
         "commands": commands,
         "many_runs": MANY_RUNS,
         "cheaper_runs": CHEAPER_RUNS,
+        "may_be_shorter": spec is not None and may_leave_out_loads(spec),
+        "may_repeat": spec is not None and spec.benchmark.repeats == AUTO,
     }
 
 
@@ -125,11 +135,14 @@ def _form_context(form: TaskForm, errors: Mapping[str, str]) -> dict[str, Any]:
     by_name = {flag.name: flag for flag in flags}
     return {
         "basics": inputs(layout.BASICS),
+        "cluster": inputs(layout.CLUSTER),
         "description": inputs(layout.DESCRIPTION),
         "optimization": inputs(layout.OPTIMIZATION),
         "benchmark": inputs(layout.BENCHMARK),
         "requests": inputs(layout.REQUESTS),
-        "objective": _shown_objective(form, errors),
+        "warm_start": _shown_warm_start(form, errors),
+        "most_objectives": MOST_TOGETHER,
+        "objectives_error": errors.get(layout.OBJECTIVE_SLOT, ""),
         "rows": {
             group: [_shown_row(group, row, errors, by_name) for row in rows]
             for group, rows in form.rows.items()
@@ -148,8 +161,7 @@ def _slots(form: TaskForm) -> list[str]:
     """Every place for an error on the page, so that each can be filled or emptied."""
     fields = [field.slot for field in layout.FIELDS]
     rows = [f"{group}-{row.key}" for group, rows in form.rows.items() for row in rows]
-    objective = [f"{layout.OBJECTIVE_SLOT}-{part}" for part in layout.OBJECTIVE_PARTS]
-    return [*fields, layout.OBJECTIVE_SLOT, *objective, *rows]
+    return [*fields, layout.OBJECTIVE_SLOT, *layout.WARM_START_SLOTS, *rows]
 
 
 def _errors(editor: Editor) -> dict[str, str]:
@@ -207,41 +219,59 @@ def _placeholder(field: Field) -> str:
     return '{"temperature": 0.0}' if field.kind is Kind.JSON else ""
 
 
-def _shown_objective(form: TaskForm, errors: Mapping[str, str]) -> list[ShownInput]:
-    """The objective; then metric and direction, which matter for "another metric"."""
-    slot = layout.OBJECTIVE_SLOT
-    described = spec_field("optimization.objective").description or ""
-    parts = (
-        (slot, "Objective", layout.OBJECTIVE_OPTIONS, described),
-        (f"{slot}-metric", "Metric", _metric_options(form.values[layout.OBJECTIVE_NAMES[1]]), ""),
-        (f"{slot}-direction", "Direction", layout.DIRECTION_OPTIONS, ""),
+def _shown_warm_start(form: TaskForm, errors: Mapping[str, str]) -> list[ShownInput]:
+    """The choice; then the numbers of tasks, which matter for one of the choices."""
+    described = (
+        "Learn from what earlier tasks have measured. Only for bayesian.",
+        f"Numbers as in the list of tasks, at most {MOST_NAMED}.",
     )
+    about = zip(layout.WARM_START_NAMES, layout.WARM_START_SLOTS, described, strict=True)
+    (choice, choice_slot, choice_help), (tasks, tasks_slot, tasks_help) = about
     return [
         ShownInput(
-            slot=part_slot,
-            name=name,
-            label=label,
+            slot=choice_slot,
+            name=choice,
+            label="Start from earlier tasks",
             kind=Kind.CHOICE,
-            text=form.values[name],
-            help=help_text,
-            error=errors.get(part_slot, ""),
-            options=options,
-        )
-        for name, (part_slot, label, options, help_text) in zip(
-            layout.OBJECTIVE_NAMES, parts, strict=True
-        )
+            text=form.values[choice] or layout.NO_TASKS,
+            help=choice_help,
+            error=errors.get(choice_slot, ""),
+            options=layout.WARM_START_OPTIONS,
+        ),
+        ShownInput(
+            slot=tasks_slot,
+            name=tasks,
+            label="These tasks",
+            kind=Kind.NUMBERS,
+            text=form.values[tasks],
+            help=tasks_help,
+            placeholder="e.g. 12, 14",
+            error=errors.get(tasks_slot, ""),
+            unless=f"{choice_slot} {layout.NAMED_TASKS}",
+        ),
     ]
 
 
 def _shown_row(
     group: str, row: Row, errors: Mapping[str, str], flags: Mapping[str, KnownFlag]
 ) -> ShownRow:
-    metrics: Options = ()
-    if group == "slo":
-        metrics = _metric_options(row.cells["metric"])
+    metrics = _metric_options(row.cells["metric"]) if "metric" in row.cells else ()
+    choices = {}
+    if group == "objectives":
+        choices = {
+            "name": _with_chosen(layout.OBJECTIVE_OPTIONS, row.cells["name"]),
+            "direction": _with_chosen(layout.DIRECTION_OPTIONS, row.cells["direction"]),
+        }
     name = flag_name(row.cells.get("name", ""))
     error = errors.get(f"{group}-{row.key}", "")
-    return ShownRow(group, row.key, row.cells, error, flags.get(name), metrics)
+    return ShownRow(group, row.key, row.cells, error, flags.get(name), metrics, choices)
+
+
+def _with_chosen(options: Options, chosen: str) -> Options:
+    """The options, and what is chosen though it is none of them."""
+    if any(value == chosen for value, _ in options):
+        return options
+    return [(chosen, chosen or "choose …"), *options]
 
 
 def _metric_options(chosen: str) -> Options:

@@ -17,10 +17,14 @@ from tuning.web.task_form.json_text import json_text
 from tuning.web.task_form.layout import (
     ANY_METRIC,
     FIELDS,
+    NAMED_TASKS,
+    NO_TASKS,
     OBJECTIVE,
-    OBJECTIVE_NAMES,
     ROWS,
+    SIMILAR_TASKS,
     SLO_NUMBERS,
+    WARM_START,
+    WARM_START_NAMES,
     Field,
     Kind,
 )
@@ -38,9 +42,10 @@ def write_form(document: Mapping[str, Any]) -> TaskForm:
         "constraints": _text_cells(_at(document, ("constraints",))),
         "scenarios": _text_cells(_at(document, ("benchmark", "traffic_scenarios"), ["D(100,100)"])),
         "slo": list(_slo_cells(_at(document, ("slo",)))),
+        "objectives": list(_objective_cells(_at(document, OBJECTIVE, "minimize_latency"))),
     }
     return TaskForm(
-        values=values | _objective_texts(document),
+        values=values | _warm_start_texts(_at(document, WARM_START, False)),
         rows={
             group: tuple(
                 Row(str(number), dict.fromkeys(ROWS[group], "") | cells)
@@ -63,11 +68,9 @@ def open_in_form(document: Mapping[str, Any]) -> TaskForm | tuple[Problem, ...]:
         form = write_form(document)
         found = {problem.location for problem in _problems_of(read_form(form).document)}
         lost = [problem for problem in invalid.problems if problem.location not in found]
-        lost += _several_objectives(document)
         return tuple(lost) or unusable(document) or form
     form = write_form(spec.to_document())
-    lost = [*_line_breaks(form), *_several_objectives(spec.to_document())]
-    return tuple(lost) or form
+    return tuple(_line_breaks(form)) or form
 
 
 def unusable(document: Mapping[str, Any]) -> tuple[Problem, ...]:
@@ -99,14 +102,6 @@ def _line_breaks(form: TaskForm) -> Iterator[Problem]:
         for number, row in enumerate(rows):
             if any(_has_break(text) for text in row.cells.values()):
                 yield Problem((group, number), message)
-
-
-def _several_objectives(document: Mapping[str, Any]) -> Iterator[Problem]:
-    """The form has inputs for one."""
-    objective = _at(document, OBJECTIVE)
-    if isinstance(objective, list | tuple):
-        message = "has several objectives, which only JSON can show"
-        yield Problem(OBJECTIVE, message, shown(objective))
 
 
 def _has_break(text: str) -> bool:
@@ -146,12 +141,23 @@ def _scalar_text(value: Any) -> str:
     return str(value) if isinstance(value, str) else ""
 
 
-def _objective_texts(document: Mapping[str, Any]) -> dict[str, str]:
-    objective = _at(document, ("optimization", "objective"), "minimize_latency")
-    if isinstance(objective, Mapping):
-        texts = [_scalar_text(objective.get(key)) for key in ("metric", "direction")]
-        return dict(zip(OBJECTIVE_NAMES, [ANY_METRIC, *texts], strict=True))
-    return dict(zip(OBJECTIVE_NAMES, [_scalar_text(objective), "", ""], strict=True))
+def _objective_cells(objective: Any) -> Iterator[dict[str, str]]:
+    for one in objective if isinstance(objective, list | tuple) else [objective]:
+        if isinstance(one, Mapping):
+            texts = {key: _scalar_text(one.get(key)) for key in ("metric", "direction")}
+            yield {"name": ANY_METRIC} | texts
+        else:
+            yield {"name": _scalar_text(one)}
+
+
+def _warm_start_texts(wanted: Any) -> dict[str, str]:
+    if isinstance(wanted, list | tuple):
+        texts = [NAMED_TASKS, ", ".join(_scalar_text(one) for one in wanted)]
+    elif isinstance(wanted, bool):
+        texts = [SIMILAR_TASKS if wanted else NO_TASKS, ""]
+    else:
+        texts = [_scalar_text(wanted), ""]
+    return dict(zip(WARM_START_NAMES, texts, strict=True))
 
 
 def _parameter_cells(section: Any) -> Iterator[dict[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.contrib.auth.models import User
 from django.http import Http404, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -19,6 +20,7 @@ from tuning.domain.spec import InvalidTask, Problem, TaskSpec, parse_task
 from tuning.domain.spec_document import MAX_BYTES
 from tuning.domain.spec_yaml import read_task_text
 from tuning.models import Task
+from tuning.orchestrator.warm_starting import useless
 from tuning.presets import preset, presets
 from tuning.preview import mode_refusal
 from tuning.web.access import Request
@@ -131,11 +133,20 @@ def _edited(request: Request, task: Task | None) -> HttpResponse:
         return _page(request, changed(editor, command), task=task, is_changed=True)
     if not editor.preview.problems:
         spec = parse_task(editor.source)
-        refusal = mode_refusal(spec.deployment_mode) if command == "start" else None
-        if refusal is None:
+        owner = task.owner if task else request.user
+        refusals = _refusals(spec, owner) if command == "start" else []
+        if not refusals:
             return _saved(request, task, spec, start=command == "start")
-        editor = editor.refused(Problem(("deployment_mode",), f"can't be started. {refusal}"))
+        for refusal in refusals:
+            editor = editor.refused(refusal)
     return _page(request, editor, task=task, is_changed=True, status=422)
+
+
+def _refusals(spec: TaskSpec, owner: User | None) -> list[Problem]:
+    """What keeps a task of `owner` from being started now; as a draft it can be kept."""
+    mode = mode_refusal(spec.deployment_mode)
+    found = [Problem(("deployment_mode",), f"can't be started. {mode}")] if mode else []
+    return [*found, *useless(spec, owner)]
 
 
 def _saved(request: Request, task: Task | None, spec: TaskSpec, *, start: bool) -> HttpResponse:

@@ -1,0 +1,1 @@
+"""Searches with real engines on this machine. `benchmarks/real.py` runs them."""
