@@ -26,6 +26,7 @@ from pathlib import Path
 from benchmarks.replay.contenders import CONTENDERS
 from benchmarks.replay.disturbances import Disturbances
 from benchmarks.replay.family import Family, Half
+from benchmarks.replay.grid_file import UnreadableGrid
 from benchmarks.replay.report import Comparison
 from benchmarks.replay.session import Result, Rules, replay
 from benchmarks.replay.sources import load_families
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         families = _chosen(options)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, UnreadableGrid) as error:
         print(error, file=sys.stderr)
         return 2
     if not families:

@@ -238,7 +238,7 @@ def test_the_reason_is_on_the_pages_and_in_the_document(tune: Tune, admin_client
 
     page = admin_client.get(f"/experiments/{hopeless.pk}/").content.decode()
     assert "Stopped early" in page
-    assert "The chance to beat it is" in page
+    assert "The chance to beat that is at most" in page
     assert "Not measured: D(16,8) at concurrency 1," in page
     assert "1 of these 1 measurements" in page
     table = admin_client.get(f"/tasks/{hopeless.task_id}/").content.decode()
