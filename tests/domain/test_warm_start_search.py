@@ -68,3 +68,17 @@ def test_a_task_that_knew_nothing_of_two_flags_still_saves_launches() -> None:
     ]
     assert len(brought) == len(slice_of_it) == 48
     assert launches([PriorTask(MOST_CERTAIN * carried.factor, brought)]) < launches([])
+
+
+def test_a_task_that_was_nothing_but_noise_costs_a_tenth_at_most() -> None:
+    """Its noise is its own: it says nothing of how much this task's measurements vary."""
+
+    def disturbed(place: int) -> list[PriorTask]:
+        rng = Random(place)
+        tried: list[Configuration] = rng.sample(list(SPACE.listing()), 30)
+        return [PriorTask(MOST_CERTAIN, trials(lambda _: rng.uniform(50, 150), tried))]
+
+    seeds = range(6, 12)
+    cold = sum(_until_near_the_best(seed, []) for seed in seeds)
+    warm = sum(_until_near_the_best(seed, disturbed(seed)) for seed in seeds)
+    assert warm <= 1.1 * cold

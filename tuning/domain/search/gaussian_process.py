@@ -33,8 +33,8 @@ class Priors:
 
     Lengths are logarithms in units of a flag's whole range. `additive` is the logit of the share
     of the variance that flags have each by themselves. `noise` is the logarithm of the noise's
-    deviation in units of the signal's. `kinship` is the logit of how much of its signal a related
-    earlier task shares with this one.
+    deviation in units of the signal's, `earlier_noise` that of earlier tasks. `kinship` is the
+    logit of how much of its signal a related earlier task shares with this one.
     """
 
     number_length: tuple[float, float] = (0.2, 0.6)
@@ -42,6 +42,7 @@ class Priors:
     flag_weight: tuple[float, float] = (0.0, 0.7)
     additive: tuple[float, float] = (1.5, 1.0)
     noise: tuple[float, float] = (math.log(0.02), 1.0)
+    earlier_noise: tuple[float, float] = (math.log(0.05), 1.5)
     kinship: tuple[float, float] = (1.5, 1.5)
 
 
@@ -77,8 +78,8 @@ class Points:
 
 
 class Ensemble:
-    """Members are the rows of `_theta`: lengths, log weights of the flags, additive, noise, and the
-    kinship of each earlier task.
+    """Members are the rows of `_theta`: lengths, log weights of the flags, additive, noise; with
+    earlier tasks also their noise and the kinship of each.
 
     `weights` are the probabilities that an earlier task has anything to do with this one. Each
     member either believes so or does not; measuring decides between them.
@@ -90,6 +91,7 @@ class Ensemble:
         rows = [PRIORS.name_length if name else PRIORS.number_length for name in is_name]
         rows += [PRIORS.flag_weight] * self._flags
         rows += [PRIORS.additive, PRIORS.noise]
+        rows += [PRIORS.earlier_noise] if weights else []
         self._centre, self._spread = np.array(rows).T
         self._weights = np.array(weights, dtype=np.float64)
         self._theta = np.append(self._centre, np.full(len(weights), UNRELATED))[None]
@@ -164,8 +166,8 @@ class Ensemble:
         """
         count = len(values)
         kernel = self._kernel(theta, points.apart, points.tasks, points.tasks)
-        noise = np.exp(2 * theta[:, 2 * self._flags + 1]) + 1e-6
-        lower = np.linalg.cholesky(kernel + noise[:, None, None] * np.eye(count))
+        noise = self._noise_variance(theta, points.tasks)
+        lower = np.linalg.cholesky(kernel + noise[:, :, None] * np.eye(count))
         self._inverse = np.linalg.solve(lower, np.broadcast_to(np.eye(count), lower.shape))
         self._ones = self._inverse.sum(axis=2)
         whitened = self._inverse @ values
@@ -182,6 +184,14 @@ class Ensemble:
         )
         return evidence
 
+    def _noise_variance(self, theta: Array, tasks: Places) -> Array:
+        """Of each point: (members, points). Earlier tasks have one of their own: that they were
+        disturbed says nothing of this one."""
+        first = 2 * self._flags + 1
+        levels = np.exp(2 * theta[:, first : len(self._centre)]) + 1e-6
+        variance: Array = levels[:, np.minimum(tasks, 1)]
+        return variance
+
     def _kernel(self, theta: Array, apart: Apart, left: Places, right: Places) -> Array:
         """Covariances for each row of theta: (members, left points, right points)."""
         size = max(1, IN_CACHE // (len(left) * len(right)))
@@ -189,7 +199,7 @@ class Ensemble:
         for first in range(0, len(theta), size):
             some = slice(first, first + size)
             kernel[some] = self._kernel_of_few(theta[some], apart)
-        kinships = theta[:, 2 * self._flags + 2 :]
+        kinships = theta[:, len(self._centre) :]
         return kernel if kinships.shape[1] == 0 else _across_tasks(kernel, kinships, left, right)
 
     def _kernel_of_few(self, theta: Array, apart: Apart) -> Array:
