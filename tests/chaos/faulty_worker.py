@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tuning.models import Experiment
 
+RUN = "tuning.orchestrator.run_experiment.ExperimentRun"
+MEASURING = "tuning.orchestrator.measuring.Measuring"
 BOUNDARIES = {
-    "before_deploy": ("_deploy", "before"),
-    "deploying": ("_deploy", "after"),
-    "ready": ("_await_ready", "after"),
-    "benchmarking": ("_save", "before"),
-    "storing": ("_save", "after"),
-    "cleaning_up": ("_clean_up", "before"),
+    "before_deploy": (f"{RUN}._deploy", "before"),
+    "deploying": (f"{RUN}._deploy", "after"),
+    "ready": (f"{RUN}._await_ready", "after"),
+    "benchmarking": (f"{MEASURING}._save", "before"),
+    "storing": (f"{MEASURING}._save", "after"),
+    "cleaning_up": (f"{RUN}._clean_up", "before"),
 }
 """Which step of an experiment, and on which side of it."""
 KILLED_ATTEMPTS = 2
@@ -53,12 +55,14 @@ def boundary_for(number: int, attempt: int) -> str | None:
 
 
 def plant(boundary: str, tally: Path) -> None:
-    from tuning.orchestrator.run_experiment import ExperimentRun
+    from django.utils.module_loading import import_string
 
-    method, moment = BOUNDARIES[boundary]
-    original: Callable[..., Any] = getattr(ExperimentRun, method)
+    step, moment = BOUNDARIES[boundary]
+    place, _, method = step.rpartition(".")
+    owner = import_string(place)
+    original: Callable[..., Any] = getattr(owner, method)
 
-    def deadly(run: ExperimentRun, *arguments: Any) -> Any:
+    def deadly(run: Any, *arguments: Any) -> Any:
         if moment == "before":
             die_if_due(run._experiment, boundary, tally)
         result = original(run, *arguments)
@@ -66,7 +70,7 @@ def plant(boundary: str, tally: Path) -> None:
             die_if_due(run._experiment, boundary, tally)
         return result
 
-    setattr(ExperimentRun, method, deadly)
+    setattr(owner, method, deadly)
 
 
 def die_if_due(experiment: Experiment, boundary: str, tally: Path) -> None:
