@@ -21,7 +21,6 @@ from controllers.cluster.settings import ClusterSettings, ModelSource, ModelStor
 from controllers.container_plan import ContainerLimits
 from controllers.engines.base import Engine
 from controllers.engines.catalogue import engine
-from controllers.engines.gguf_tokenizer import UnsupportedTokenizer, tokenizer_directory
 from controllers.engines.memory import Verdict
 from controllers.engines.model_files import locate_directory_or_hub_id, locate_gguf
 from controllers.genai_bench.run import GenaiBench
@@ -201,6 +200,9 @@ def tokenizer_for(spec: TaskSpec, models_dir: Path | None = None) -> str:
     if spec.deployment_mode is DeploymentMode.OME:
         return _tokenizer_of_cluster(spec)
     model, models_dir = spec.model.id_or_path, models_dir or models_dir_of(spec.deployment_mode)
+    # It loads gguf, tokenizers and NumPy, which the processes that only show pages never need.
+    from controllers.engines.gguf_tokenizer import UnsupportedTokenizer, tokenizer_directory
+
     try:
         if spec.base_runtime is not EngineName.LLAMACPP:
             return locate_directory_or_hub_id(model, models_dir)

@@ -11,9 +11,14 @@ CONFIDENCE = 0.95
 
 def student_t(degrees: float, confidence: float = CONFIDENCE) -> float:
     """How many standard errors a two-sided interval of Student's t reaches to either side."""
+    return student_t_quantile(degrees, (1 + confidence) / 2)
+
+
+def student_t_quantile(degrees: float, probability: float) -> float:
+    """What a variable with Student's t distribution exceeds with 1 minus this probability."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(degrees, (1 + confidence) / 2))
+    return float(stdtrit(degrees, probability))
 
 
 def noncentral_f_cdf(statistic: float, degrees: tuple[int, int], noncentrality: float) -> float:

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from enum import Enum
 from statistics import fmean
 
-from scipy.special import stdtrit
-
+from tuning.domain.distributions import student_t_quantile
 from tuning.domain.measuring.loads import Curve, Load
 from tuning.domain.metrics import METRICS
 
@@ -64,7 +63,7 @@ class Prediction:
 
     def quantile(self, probability: float) -> float:
         """The value itself, not its logarithm, that is not exceeded with this probability."""
-        steps = float(stdtrit(self.freedom, probability))
+        steps = student_t_quantile(self.freedom, probability)
         return math.exp(min(self.location + self.scale * steps, 700.0))
 
 
