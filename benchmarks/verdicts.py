@@ -22,6 +22,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from random import Random
 
+from benchmarks.replay.disturbances import measured
 from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.metrics import Direction
 from tuning.domain.parameters import Choices, Configuration
@@ -122,7 +123,7 @@ def one_run(setting: Setting, seed: int) -> Run:
         values = {}
         for name in ("winner", "reference") if number % 2 == 0 else ("reference", "winner"):
             value = truth if name == "winner" else BASELINE
-            values[name] = _measured(value * next(slowed), setting.noise, rng)
+            values[name] = measured(value * next(slowed), setting.noise, rng)
         rounds.append(Round(**values))
     return Run(judge_rounds(METRIC, Direction.MAXIMIZE, rounds), truth / BASELINE - 1)
 
@@ -132,7 +133,7 @@ def _winner(setting: Setting, seed: int, rng: Random) -> Configuration:
     history: list[Trial] = []
     for _ in range(LAUNCHES):
         (proposal,) = strategy.ask(history, 1)
-        score = _measured(_truth(proposal.parameters, setting.gain), setting.noise, rng)
+        score = measured(_truth(proposal.parameters, setting.gain), setting.noise, rng)
         history.append(Trial(proposal.parameters, ExperimentStatus.SUCCESS, score, None, score))
     return max(history, key=lambda trial: trial.score or 0.0).parameters
 
@@ -151,10 +152,6 @@ def _truth(configuration: Configuration, gain: float) -> float:
     best = {"max-num-seqs": 128, "kv-cache-dtype": "fp8", "block-size": 32}
     hits = sum(configuration[flag] == value for flag, value in best.items())
     return BASELINE * math.exp(math.log1p(gain) * hits / len(best))
-
-
-def _measured(value: float, noise_cv: float, rng: Random) -> float:
-    return value * math.exp(rng.gauss(0.0, math.sqrt(math.log1p(noise_cv**2))))
 
 
 def _line(setting: Setting, runs: Sequence[Run]) -> str:

@@ -81,5 +81,9 @@ def noisy(outcome: Outcome, noise_cv: float, rng: Random) -> Outcome:
     """The outcome as a measurement with this noise gives it."""
     if noise_cv <= 0 or outcome.value is None:
         return outcome
-    sigma = math.sqrt(math.log1p(noise_cv**2))
-    return replace(outcome, value=outcome.value * math.exp(rng.gauss(0.0, sigma)))
+    return replace(outcome, value=measured(outcome.value, noise_cv, rng))
+
+
+def measured(value: float, noise_cv: float, rng: Random) -> float:
+    """What one measurement of `value` gives: log-normal, with this coefficient of variation."""
+    return value * math.exp(rng.gauss(0.0, math.sqrt(math.log1p(noise_cv**2))))

@@ -26,10 +26,9 @@ from tuning.domain.names import FlagValue
 from tuning.domain.parameters import (
     Choices,
     Configuration,
-    Fixed,
-    FloatRange,
-    IntRange,
     Parameter,
+    is_number,
+    ordered_numbers,
     same_value,
 )
 from tuning.domain.space import ParameterSpace
@@ -46,9 +45,6 @@ NOTHING_IN_COMMON = 0.5
 """The limit of the overlap's factor, where hardly a value was tried that is wanted now."""
 LEFT_OUT = ""
 """Stands for the value of a flag that was left out, among names: a name like no other."""
-
-_FEWEST_NUMBERS = 3
-"""Two numbers are no order, but two names."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +100,7 @@ def in_new_space(
         value = configuration.get(name)
         if value is None:
             value = False if parameter.contains(False) else _stand_in(parameter)
-        elif _numbers(parameter) and not _is_number(value):
+        elif ordered_numbers(parameter) and not is_number(value):
             return None
         brought[name] = value
     return brought
@@ -137,12 +133,12 @@ def _covered(parameter: Parameter, tried: Sequence[FlagValue]) -> float:
     """0 when the flag never changed."""
     if all(same_value(value, tried[0]) for value in tried):
         return 0.0
-    numbers = _numbers(parameter)
+    numbers = ordered_numbers(parameter)
     if not numbers:
         assert isinstance(parameter, Choices)
         known = [any(same_value(option, value) for value in tried) for option in parameter.options]
         return fmean(known)
-    low, high = (float(end(value for value in tried if _is_number(value))) for end in (min, max))
+    low, high = (float(end(value for value in tried if is_number(value))) for end in (min, max))
     if isinstance(parameter, Choices):
         return fmean(low <= number <= high for number in numbers)
     return _share_between(low, high, min(numbers), max(numbers))
@@ -160,26 +156,9 @@ def _share_between(low: float, high: float, lowest: float, highest: float) -> fl
 
 
 def _stand_in(parameter: Parameter) -> FlagValue:
-    numbers = sorted(_numbers(parameter))
+    numbers = sorted(ordered_numbers(parameter))
     if not numbers:
         return LEFT_OUT
     if isinstance(parameter, Choices):
         return numbers[len(numbers) // 2]
     return (numbers[0] + numbers[-1]) / 2
-
-
-def _numbers(parameter: Parameter) -> list[float]:
-    """The numbers of an ordered flag, or the ends of its range; empty for names."""
-    match parameter:
-        case IntRange(low, high) | FloatRange(low, high):
-            return [float(low), float(high)]
-        case Choices(options):
-            numbers = [float(option) for option in options if _is_number(option)]
-            is_order = len(numbers) == len(options) and len(set(numbers)) >= _FEWEST_NUMBERS
-            return numbers if is_order else []
-        case Fixed():
-            return []
-
-
-def _is_number(value: FlagValue) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

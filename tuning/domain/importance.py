@@ -29,6 +29,7 @@ from statistics import fmean
 
 from tuning.domain.distributions import CONFIDENCE, noncentral_f_cdf
 from tuning.domain.names import FlagValue
+from tuning.domain.parameters import is_number
 
 MOST_GROUPS = 5
 """Into how many groups of about the same size the many values of a numeric flag are put."""
@@ -165,7 +166,7 @@ def _squares(values: Sequence[float]) -> float:
 
 def _grouped(samples: Sequence[_Sample]) -> list[list[_Sample]]:
     settings = {(type(sample.setting), sample.setting) for sample in samples}
-    if not all(_is_number(sample.setting) for sample in samples):
+    if not all(is_number(sample.setting) for sample in samples):
         return _by_value(samples)
     if len(settings) <= max(2, min(MOST_GROUPS, len(samples) // FEWEST_IN_A_GROUP)):
         return _by_value(sorted(samples, key=_number))
@@ -189,10 +190,6 @@ def _by_quantile(samples: Sequence[_Sample]) -> list[list[_Sample]]:
             number = rank * bins // len(samples)
         groups.setdefault(number, []).append(sample)
     return list(groups.values())
-
-
-def _is_number(setting: FlagValue) -> bool:
-    return isinstance(setting, int | float) and not isinstance(setting, bool)
 
 
 def _number(sample: _Sample) -> float:

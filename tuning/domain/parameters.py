@@ -23,6 +23,11 @@ def same_value(left: FlagValue, right: FlagValue) -> bool:
     return type(left) is type(right) and left == right
 
 
+def is_number(value: FlagValue) -> bool:
+    """True for whole numbers and others, and not for `true`, which Python counts among them."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def flag_name(written: str) -> str:
     """The flag's name as the autotuner spells it: `--tp_size` is `tp-size`."""
     return written.strip().lstrip("-").replace("_", "-")
@@ -196,3 +201,23 @@ def _decimal(number: float) -> Decimal:
 def _log_uniform(rng: Random, low: float, high: float) -> float:
     drawn = math.exp(rng.uniform(math.log(low), math.log(high)))
     return min(max(drawn, low), high)
+
+
+FEWEST_ORDERED = 3
+"""Two numbers are no order, but two names."""
+
+
+def ordered_numbers(parameter: Parameter) -> list[float]:
+    """The numbers of a flag whose values have an order, or the ends of its range.
+
+    Empty for names, and for choices with fewer than `FEWEST_ORDERED` numbers.
+    """
+    match parameter:
+        case IntRange(low, high) | FloatRange(low, high):
+            return [float(low), float(high)]
+        case Choices(options):
+            numbers = [float(option) for option in options if is_number(option)]
+            is_order = len(numbers) == len(options) and len(set(numbers)) >= FEWEST_ORDERED
+            return numbers if is_order else []
+        case Fixed():
+            return []

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tuning.domain.names import FlagValue
-from tuning.domain.parameters import Choices, Configuration, FloatRange, IntRange, Parameter
+from tuning.domain.parameters import Configuration, Parameter, ordered_numbers
 from tuning.domain.space import ParameterSpace
 
 Array = npt.NDArray[np.float64]
@@ -121,21 +121,11 @@ class Encoding:
 
 
 def _column(parameter: Parameter) -> _Number | _Name:
-    values = _numbers(parameter)
-    if values is None:
+    values = ordered_numbers(parameter)
+    if not values or min(values) == max(values):
         return _Name()
     scale = _scale(values, is_log=getattr(parameter, "log", False))
     return _Number(scale, scale(min(values)), scale(max(values)))
-
-
-def _numbers(parameter: Parameter) -> list[float] | None:
-    """The numbers of a flag; None where they are no numbers, or too few to have an order."""
-    if isinstance(parameter, IntRange | FloatRange):
-        return [parameter.low, parameter.high] if parameter.high > parameter.low else None
-    if not isinstance(parameter, Choices):
-        return None
-    values = [float(value) for value in parameter.options if type(value) in {int, float}]
-    return values if len(values) == len(parameter.options) and len(set(values)) > 2 else None
 
 
 def _scale(values: Sequence[float], *, is_log: bool) -> Callable[[float], float]:
