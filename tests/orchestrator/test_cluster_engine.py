@@ -11,17 +11,15 @@ import pytest
 
 from controllers.base import (
     Benchmark,
-    BenchmarkPlan,
     Controller,
     Deployment,
     DeploymentRequest,
     EngineState,
     EngineStatus,
-    LoadPoint,
     LogSink,
-    PointResult,
     Tick,
 )
+from tests.orchestrator.one_point import FakeBenchmark
 from tuning.domain.failures import Failure
 from tuning.models import Experiment, Task
 from tuning.orchestrator.advance import advance
@@ -67,36 +65,8 @@ class FakeClusterEngine:
         self.deleted.append(deployment)
 
 
-class FakeBenchmark:
-    """One point that is there at once."""
-
-    phase = "measuring"
-    finished = True
-    failure = None
-
-    def __init__(self) -> None:
-        self.measured: list[Deployment] = []
-        self._results: list[PointResult] = []
-
-    def start(
-        self, deployment: Deployment, plan: BenchmarkPlan, workdir: Path, log: LogSink
-    ) -> FakeBenchmark:
-        self.measured.append(deployment)
-        metrics = {"output_throughput_tokens_per_s": 500.0, "error_rate": 0.0}
-        point = LoadPoint(plan.scenarios[0], plan.concurrencies[0])
-        self._results = [PointResult(point, metrics, 10, 0, 1.0, {})]
-        return self
-
-    def poll(self) -> list[PointResult]:
-        results, self._results = self._results, []
-        return results
-
-    def stop(self) -> None:
-        pass
-
-
 def run(task: Task, engine: FakeClusterEngine, results: Path) -> tuple[FakeBenchmark, list[str]]:
-    benchmark, phases = FakeBenchmark(), []
+    benchmark, phases = FakeBenchmark(tokens_per_s=500.0), []
     (experiment_id,) = advance(task.pk).ready
     run_experiment(
         experiment_id,

@@ -11,17 +11,15 @@ import pytest
 
 from controllers.base import (
     Benchmark,
-    BenchmarkPlan,
     Controller,
     Deployment,
     DeploymentRequest,
     EngineState,
     EngineStatus,
-    LoadPoint,
     LogSink,
-    PointResult,
     Tick,
 )
+from tests.orchestrator.one_point import FakeBenchmark
 from tuning.domain.failures import Failure, FailureKind
 from tuning.models import Experiment, Task
 from tuning.orchestrator.advance import advance
@@ -55,6 +53,9 @@ class FakeEngine:
         died = time.monotonic() - self.benchmark_ended_at > self._dies_after_s
         return CRASH if died else None
 
+    def benchmark_ends(self) -> None:
+        self.benchmark_ended_at = time.monotonic()
+
     def recent_log(self, deployment: Deployment, lines: int = 50) -> list[str]:
         return ["RuntimeError"]
 
@@ -62,47 +63,18 @@ class FakeEngine:
         pass
 
 
-class FakeBenchmark:
-    """One point that is there at once, with so many of ten requests failed."""
-
-    phase = "measuring"
-    finished = True
-    failure = None
-
-    def __init__(self, engine: FakeEngine, failed_requests: int) -> None:
-        self._engine = engine
-        self._failed_requests = failed_requests
-        self._results: list[PointResult] = []
-
-    def start(
-        self, deployment: Deployment, plan: BenchmarkPlan, workdir: Path, log: LogSink
-    ) -> FakeBenchmark:
-        metrics = {
-            "output_throughput_tokens_per_s": 5.0,
-            "error_rate": self._failed_requests / 10,
-        }
-        point = LoadPoint(plan.scenarios[0], plan.concurrencies[0])
-        self._results = [PointResult(point, metrics, 10, self._failed_requests, 1.0, {})]
-        return self
-
-    def poll(self) -> list[PointResult]:
-        results, self._results = self._results, []
-        self._engine.benchmark_ended_at = time.monotonic()
-        return results
-
-    def stop(self) -> None:
-        pass
-
-
 def run(task: Task, engine: FakeEngine, failed_requests: int, results: Path) -> Experiment:
     (experiment_id,) = advance(task.pk).ready
+    benchmark = FakeBenchmark(
+        5.0, num_failed_requests=failed_requests, on_poll=engine.benchmark_ends
+    )
     run_experiment(
         experiment_id,
         Ports(
             instance="test",
             owner=this_process(),
             controller=cast(Controller, engine),
-            benchmark=cast(Benchmark, FakeBenchmark(engine, failed_requests)),
+            benchmark=cast(Benchmark, benchmark),
             log=lambda source, text: None,
             results_dir=results,
             tokenizer_for=lambda spec: "unused",

@@ -5,22 +5,18 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from controllers.base import (
     Benchmark,
-    BenchmarkPlan,
     Controller,
     Deployment,
     DeploymentRequest,
     EngineState,
     EngineStatus,
-    LoadPoint,
     LogSink,
-    PointResult,
     Tick,
 )
 from tests.orchestrator.accelerators import (
@@ -32,6 +28,7 @@ from tests.orchestrator.accelerators import (
     pending,
     ports_on,
 )
+from tests.orchestrator.one_point import FakeBenchmark
 from tests.services import wait_until
 from tuning.domain.failures import Failure
 from tuning.domain.spec import parse_task
@@ -82,38 +79,11 @@ class Engines:
             self.host.in_use -= {*request.gpus}
 
 
-class OnePoint:
-    """A benchmark whose only point is there at once: 50 tokens/s, measured over 4 s."""
-
-    phase = "measuring"
-    finished = True
-    failure = None
-
-    def __init__(self, results: list[PointResult]) -> None:
-        self._results = results
-
-    def poll(self) -> list[PointResult]:
-        results, self._results = self._results, []
-        return results
-
-    def stop(self) -> None:
-        pass
-
-
-class QuickBenchmark:
-    def start(
-        self, deployment: Deployment, plan: BenchmarkPlan, workdir: Path, log: LogSink
-    ) -> OnePoint:
-        point = LoadPoint(plan.scenarios[0], plan.concurrencies[0])
-        metrics = {"output_throughput_tokens_per_s": 50.0, "error_rate": 0.0}
-        return OnePoint([PointResult(point, metrics, 4, 0, 4.0, {})])
-
-
 def measuring(host: FakeHost, engines: Engines, **others: Any) -> Any:
     return ports_on(
         host,
         controller=cast(Controller, engines),
-        benchmark=cast(Benchmark, QuickBenchmark()),
+        benchmark=cast(Benchmark, FakeBenchmark(50.0, num_requests=4, duration_s=4.0)),
         **others,
     )
 
