@@ -82,7 +82,12 @@ const connection = {
   missing: new Set(),
   lost(who) { this.missing.add(who); this.show(); },
   back(who) { this.missing.delete(who); this.show(); },
-  show() { document.getElementById("connection").hidden = this.missing.size === 0; },
+  show() {
+    const banner = document.getElementById("connection");
+    const wasLost = !banner.hidden;
+    banner.hidden = this.missing.size === 0;
+    if (wasLost && banner.hidden) document.dispatchEvent(new CustomEvent("connection-back"));
+  },
 };
 
 // <live-updates src="/ws/tasks/17/">: fires `live` on the body whenever the server has news.

@@ -79,14 +79,23 @@ customElements.define("chart-view", class extends HTMLElement {
     try {
       const echarts = await library();
       if (!this.isConnected) return;
+      this.querySelector(".undrawn")?.remove();
       this.chart ??= this.canvas(echarts);
       const options = optionsOf(this.getAttribute("kind"), this.data, this.chosen(), palette(), this.clientWidth);
       // Only series are replaced, so that a zoom and what is hidden in the legend stay.
       this.chart.setOption(options, { replaceMerge: ["series"] });
     } catch (error) {
-      this.textContent = "This chart could not be drawn; its numbers are in the table below.";
+      this.apologize();
       console.error(error);
     }
+  }
+
+  apologize() {
+    if (this.querySelector(".undrawn")) return;
+    const note = document.createElement("p");
+    note.className = "undrawn";
+    note.textContent = "This chart could not be drawn; its numbers are in the table below.";
+    this.append(note);
   }
 
   canvas(echarts) {
@@ -103,6 +112,9 @@ customElements.define("chart-view", class extends HTMLElement {
   }
 });
 
-document.addEventListener("theme-changed", () => {
+function drawAll() {
   for (const view of views.values()) view.draw();
-});
+}
+document.addEventListener("theme-changed", drawAll);
+// The library may be what the connection was lost over.
+document.addEventListener("connection-back", drawAll);
