@@ -1,6 +1,8 @@
 # make demo   sets everything up and tunes a real llama.cpp server on this machine
 # make test   installs what the tests need and runs them all
 # make test-docker   what needs a Docker engine; .ci/with-docker make test-docker starts one
+# make test-postgresql   what reads and writes the database, on another; .ci/with-postgresql
+#     make test-postgresql starts one
 # make test-cluster   what needs Kubernetes' servers; .ci/with-kubernetes make test-cluster brings them
 # make screenshots   pictures of every page, into screenshots/
 # make lint   format, lint, types, layering
@@ -13,7 +15,7 @@ PYTHON ?= $(shell for candidate in python3 python3.12 python3.11 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-docker test-cluster browser screenshots lint format lock install install-dev clean
+.PHONY: demo test test-docker test-postgresql test-cluster browser screenshots lint format lock install install-dev clean
 
 demo: install
 	$(BIN)/python manage.py sample_model
@@ -33,6 +35,14 @@ test-docker: install-dev
 		tests/docker/test_chaos.py tests/docker/test_monitoring.py
 	# What measures has the machine for itself.
 	$(BIN)/python -m pytest tests/docker/test_run_task.py
+
+# On the server that DATABASE_URL names, where the tests make databases of their own. Chaos comes last
+# and alone, as in "make test"; it wants the sample model.
+test-postgresql: install-dev
+	@test -n "$$DATABASE_URL" || { echo "DATABASE_URL names no server; .ci/with-postgresql starts one."; exit 1; }
+	$(BIN)/python -m pytest -n 2 -m "not slow" tests/orchestrator tests/api tests/web tests/admin \
+		tests/realtime tests/exports tests/test_*.py
+	$(BIN)/python -m pytest -m alone tests/chaos/test_broker.py tests/chaos/test_cancel.py
 
 # Fails where Kubernetes' servers are not there; "make test" skips these tests then. Wants the sample
 # model, whose tokenizer genai-bench uses. One cluster serves all tests, so they run one by one.

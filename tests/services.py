@@ -13,8 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
+from uuid import uuid4
 
 import psutil
+import psycopg
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
@@ -150,7 +152,10 @@ class Child:
 
 @dataclass
 class Installation:
-    """A data directory with a database of its own, and the processes that work for it."""
+    """A data directory with a database of its own, and the processes that work for it.
+
+    The database is the embedded file, or one more of the PostgreSQL server that the tests run on.
+    """
 
     data_dir: Path
     environment: dict[str, str]
@@ -163,6 +168,8 @@ class Installation:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith(OURS)
         }
+        if server := os.environ.get("DATABASE_URL"):
+            environment["DATABASE_URL"] = _new_database(server)
         environment |= {
             "AUTOTUNER_DATA_DIR": str(data_dir),
             "REDIS_URL": redis_url,
@@ -173,7 +180,14 @@ class Installation:
 
     @property
     def database(self) -> Path:
+        """The embedded file."""
         return self.data_dir / "autotuner.db"
+
+    @property
+    def database_name(self) -> str:
+        """As Django's settings call it."""
+        url = self.environment.get("DATABASE_URL")
+        return url.rpartition("/")[2] if url else str(self.database)
 
     def start(self, name: str, *arguments: str, **variables: str) -> Child:
         """Start `python ARGUMENTS…`; its output goes to `<data_dir>/<name>.<n>.out`."""
@@ -208,6 +222,14 @@ class Installation:
             child.stop()
 
 
+def _new_database(server: str) -> str:
+    """The URL of a database of its own on the PostgreSQL server of another's URL."""
+    name = f"installation_{uuid4().hex}"
+    with psycopg.connect(server, autocommit=True) as owner:
+        owner.execute(f'CREATE DATABASE "{name}"')  # type: ignore[arg-type,unused-ignore]
+    return f"{server.rpartition('/')[0]}/{name}"
+
+
 @contextmanager
 def database_of(installation: Installation) -> Iterator[None]:
     """Let this process's Django read and write the installation's own database meanwhile.
@@ -216,7 +238,7 @@ def database_of(installation: Installation) -> Iterator[None]:
     """
     before = connection.settings_dict["NAME"]
     connection.close()
-    connection.settings_dict["NAME"] = installation.database
+    connection.settings_dict["NAME"] = installation.database_name
     try:
         yield
     finally:

@@ -15,8 +15,9 @@ os.environ["AUTOTUNER_DATA_DIR"] = _SCRATCH.name
 from autotuner_site.settings import *  # noqa: E402, F403
 from autotuner_site.settings import DATA_DIR, DATABASES  # noqa: E402
 
-# A file, as in production: heartbeats and logs write from threads of their own.
-DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.db"}
+if "DATABASE_URL" not in os.environ:
+    # A file, as in production: heartbeats and logs write from threads of their own.
+    DATABASES["default"]["TEST"] = {"NAME": DATA_DIR / "test.db"}
 
 # A good hash takes a tenth of a second, and most tests make users.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

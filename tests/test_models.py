@@ -82,6 +82,29 @@ def test_an_empty_log_chunk_is_refused(make_task: MakeTask) -> None:
         LogChunk.objects.create(task=make_task(), first_seq=2, last_seq=1, lines=[])
 
 
+def test_flags_keep_the_order_of_the_file(make_task: MakeTask) -> None:
+    flags = ["threads", "flash-attn", "parallel", "mlock"]
+    values = {flag: [1, 2] for flag in flags}
+    task = Task.objects.get(pk=make_task(parameters=values).pk)
+    assert list(task.spec["parameters"]) == flags
+    launched = experiment(task, parameters=dict.fromkeys(flags, 1))
+    launched.refresh_from_db()
+    assert list(launched.parameters) == flags
+
+
+def test_a_task_is_found_by_what_it_says(make_task: MakeTask) -> None:
+    task = make_task()
+    found = Task.objects.filter(
+        spec__model=task.spec["model"], spec__base_runtime=task.spec["base_runtime"]
+    )
+    assert list(found) == [task]
+    assert not Task.objects.filter(spec__model={"id_or_path": "another"}).exists()
+    part_of_its_name = task.spec["model"]["id_or_path"][1:].upper()
+    assert list(Task.objects.matching(part_of_its_name)) == [task]
+    (engine,) = Task.objects.values_list("spec__base_runtime", flat=True)
+    assert engine == task.spec["base_runtime"]
+
+
 def test_the_embedded_database_runs_in_wal_mode() -> None:
     if connection.vendor != "sqlite":
         pytest.skip("another database")

@@ -23,6 +23,7 @@ from django.db.models import Max
 
 from tuning.domain.names import LogSource
 from tuning.models import LogChunk
+from tuning.turns import take_turn
 
 logger = logging.getLogger(__name__)
 
@@ -174,6 +175,7 @@ def format_line(line: LogLine) -> str:
 def _insert(task_id: int, lines: list[LogLine]) -> int:
     """Store the lines under the next sequence numbers; the last of them is returned."""
     with transaction.atomic():
+        take_turn("log", task_id)
         last = LogChunk.objects.filter(task_id=task_id).aggregate(last=Max("last_seq"))["last"] or 0
         LogChunk.objects.bulk_create(
             _chunk(task_id, last + 1 + start, lines[start : start + LONGEST_CHUNK])

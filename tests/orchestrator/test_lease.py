@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import psutil
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from tests.orchestrator.recording import OWNER
@@ -90,6 +90,32 @@ def test_without_the_lease_nothing_is_written(make_task: MakeTask) -> None:
     experiment = Experiment.objects.get()
     assert experiment.state is ExperimentStatus.DEPLOYING
     assert experiment.deploy_s is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_writes_while_the_lease_is_taken_away_writes_nothing(make_task: MakeTask) -> None:
+    lease = claim(queued(make_task()), OWNER)
+    assert lease is not None
+    lost: list[LeaseLost] = []
+    goes = threading.Event()
+
+    def write() -> None:
+        goes.wait()
+        try:
+            lease.record(deploy_s=1.0)
+        except LeaseLost as error:
+            lost.append(error)
+        connection.close()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    with transaction.atomic():
+        Lease.objects.all().delete()
+        goes.set()
+        time.sleep(0.3)  # for the writer to come and wait
+    writer.join()
+    assert len(lost) == 1
+    assert Experiment.objects.get().deploy_s is None
 
 
 @pytest.mark.django_db

@@ -11,6 +11,7 @@ from tuning.domain.failures import Failure, FailureKind
 from tuning.domain.lifecycle import ExperimentPurpose, ExperimentStatus
 from tuning.domain.names import FlagValue
 from tuning.models.choices import choices_of, ended_exactly_when, is_one_of
+from tuning.models.ordered_json import OrderedJSONField
 from tuning.models.task import Task
 
 FULL_FIDELITY = "full"
@@ -38,7 +39,7 @@ class Experiment(models.Model):
 
     task = models.ForeignKey(Task, on_delete=models.CASCADE, related_name="experiments")
     number = models.PositiveIntegerField(help_text="0 is the baseline.")
-    parameters: models.JSONField[Any, dict[str, FlagValue]] = models.JSONField(default=dict)
+    parameters: models.JSONField[Any, dict[str, FlagValue]] = OrderedJSONField(default=dict)
     configuration_hash = models.CharField(max_length=64)
     purpose = models.CharField(
         max_length=16,

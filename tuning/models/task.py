@@ -20,6 +20,7 @@ from tuning.domain.spec import TaskSpec, parse_task
 from tuning.domain.verdict import Reference
 from tuning.domain.warm_start import EarlierTask, in_words
 from tuning.models.choices import choices_of, ended_exactly_when, is_one_of
+from tuning.models.ordered_json import OrderedJSONField
 
 TERMINAL_TASK_STATUSES = [status.value for status in TaskStatus if status.is_terminal]
 
@@ -145,7 +146,7 @@ class Task(models.Model):
 
     name = models.CharField(max_length=100)
     description = models.TextField(blank=True)
-    spec: models.JSONField[Any, dict[str, Any]] = models.JSONField()
+    spec: models.JSONField[Any, dict[str, Any]] = OrderedJSONField()
     status = models.CharField(
         max_length=16, choices=choices_of(TaskStatus), default=TaskStatus.PENDING.value
     )

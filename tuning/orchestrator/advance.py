@@ -40,6 +40,7 @@ from tuning.orchestrator.launching_again import (
 from tuning.orchestrator.lease import host_of
 from tuning.orchestrator.trials import proposals
 from tuning.orchestrator.warm_starting import decide, learnt_from
+from tuning.turns import take_turn
 
 HOPELESS_KINDS = frozenset(
     {
@@ -84,7 +85,8 @@ def advance(
         Task.DoesNotExist: there is no such task.
     """
     with transaction.atomic():
-        task = Task.objects.select_for_update().get(pk=task_id)
+        # Lines of its log may be stored meanwhile: the search may think for a while.
+        task = Task.objects.select_for_update(no_key=True).get(pk=task_id)
         if task.state.is_terminal:
             return Step(ready=(), finished=True)
         if task.cancel_requested_at is None and _is_over_time(task):
@@ -123,10 +125,9 @@ def _ran_for_s(task: Task) -> float:
 
 
 def _running_tasks() -> int:
-    """Tasks of the workers under way. The lock makes two starts at once count one after another."""
-    waiting_or_running = [TaskStatus.PENDING.value, TaskStatus.RUNNING.value]
-    tasks = Task.objects.for_workers().filter(status__in=waiting_or_running).order_by("pk")
-    return sum(task.state is TaskStatus.RUNNING for task in tasks.select_for_update())
+    """Tasks of the workers under way. Two starts at once count one after another."""
+    take_turn("start", "of a task")
+    return Task.objects.for_workers().filter(status=TaskStatus.RUNNING.value).count()
 
 
 def _move(task: Task, event: TaskEvent, **fields: Any) -> None:

@@ -31,6 +31,7 @@ from tuning.models import Experiment, GpuLease, Lease, WorkerHeartbeat
 from tuning.orchestrator.card_sizes import suited_cards
 from tuning.orchestrator.lease import HeldLease, claim, host_of, lease_times, process_is_gone
 from tuning.orchestrator.ports import Accelerators, Ports
+from tuning.turns import take_turn
 
 NOT_OVERTAKEN_AFTER = timedelta(minutes=10)
 COHORT_S = 3600.0
@@ -187,8 +188,8 @@ def _take(demand: Demand, lease: Lease) -> tuple[int, ...]:
         NoRoom: with a sentence for the task's log.
     """
     host = demand.cards.host
-    # Two claims on one host count one after another. What is held is read anew after the lock.
-    list(GpuLease.objects.select_for_update().filter(host=host).order_by("index"))
+    # Two claims on one host count one after another. What is held is read after that.
+    take_turn("cards", host)
     indices = _cards_for(demand) if demand.gpus else [_seat_for(demand)]
     try:
         GpuLease.objects.bulk_create(

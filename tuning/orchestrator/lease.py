@@ -1,4 +1,4 @@
-"""Who runs an experiment: claimed by one conditional UPDATE, kept by heartbeats.
+"""Who runs an experiment: claimed by whoever locks its row first, kept by heartbeats.
 
 The database owns liveness. A worker that lost its lease can record nothing, because every write
 filters on the lease's token.
@@ -108,26 +108,24 @@ class HeldLease:
         Raises:
             LeaseLost: the lease is not ours any more; nothing was written.
         """
-        written = Experiment.objects.filter(pk=self.experiment.pk, lease__token=self.token).update(
-            **fields
-        )
-        if not written:
-            raise LeaseLost(str(self.experiment))
+        with transaction.atomic():
+            self._hold()
+            Experiment.objects.filter(pk=self.experiment.pk).update(**fields)
         self._remember(fields)
 
     def move(self, event: ExperimentEvent, **fields: Any) -> None:
-        """Move the experiment on by `event` and write `fields` in the same UPDATE.
+        """Move the experiment on by `event` and write `fields` with it.
 
         Raises:
             LeaseLost: the lease is not ours any more; nothing was written.
         """
-        moved = Experiment.objects.filter(
-            pk=self.experiment.pk,
-            lease__token=self.token,
-            status__in=legal_statuses(event),
-        ).update(status=target_of(event), **fields)
-        if not moved:
-            raise LeaseLost(str(self.experiment))
+        with transaction.atomic():
+            self._hold()
+            moved = Experiment.objects.filter(
+                pk=self.experiment.pk, status__in=legal_statuses(event)
+            ).update(status=target_of(event), **fields)
+            if not moved:
+                raise LeaseLost(str(self.experiment))
         self._remember({"status": target_of(event), **fields})
 
     def end(self, event: ExperimentEvent, *, engine_is_gone: bool = True, **fields: Any) -> None:
@@ -145,6 +143,15 @@ class HeldLease:
     def still_ours(self) -> bool:
         """Renew the heartbeat; False when the lease is gone."""
         return bool(Lease.objects.filter(token=self.token).update(heartbeat_at=timezone.now()))
+
+    def _hold(self) -> None:
+        """Nobody takes the lease away before this transaction ends.
+
+        A condition of the UPDATE would not do: PostgreSQL answers it from before it has waited for
+        whoever is taking the lease at this moment.
+        """
+        if Lease.objects.select_for_update().filter(token=self.token).first() is None:
+            raise LeaseLost(str(self.experiment))
 
     def _remember(self, fields: dict[str, Any]) -> None:
         for name, value in fields.items():
@@ -167,14 +174,18 @@ def claim(
     an earlier attempt go: they were taken against another launch.
     """
     now = timezone.now()
+    claimable = Experiment.objects.filter(
+        pk=experiment_id,
+        only_on__in=["", host_of(owner)],
+        status__in=legal_statuses(ExperimentEvent.CLAIMED),
+        task__status=TaskStatus.RUNNING.value,
+        task__cancel_requested_at__isnull=True,
+    )
     with transaction.atomic():
-        claimed = Experiment.objects.filter(
-            pk=experiment_id,
-            only_on__in=["", host_of(owner)],
-            status__in=legal_statuses(ExperimentEvent.CLAIMED),
-            task__status=TaskStatus.RUNNING.value,
-            task__cancel_requested_at__isnull=True,
-        ).update(
+        # The row is locked first: of several claims all but one find it claimed.
+        if claimable.select_for_update(of=("self",)).first() is None:
+            return None
+        Experiment.objects.filter(pk=experiment_id).update(
             status=target_of(ExperimentEvent.CLAIMED),
             attempt=F("attempt") + 1,
             started_at=now,
@@ -182,8 +193,6 @@ def claim(
             gpus_needed=gpus_needed,
             waiting_since=None,
         )
-        if not claimed:
-            return None
         experiment = Experiment.objects.select_related("task").get(pk=experiment_id)
         experiment.measurements.all().delete()
         lease = Lease.objects.create(

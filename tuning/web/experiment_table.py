@@ -20,6 +20,7 @@ from tuning.domain.spec import TaskSpec
 from tuning.formatting import metric_label
 from tuning.models import Experiment, Measurement, Task
 from tuning.models.experiment import BASELINE_NUMBER
+from tuning.models.ordered_json import ComparableKey
 from tuning.progress import NOT_SHOWN
 from tuning.reports import HEADLINE_METRICS, headline_metrics
 
@@ -246,7 +247,7 @@ def _sort_keys(
         },
         **({"score": F("score")} if with_score else {}),
         "duration": F("finished_at") - F("started_at"),
-        **{FLAG_PREFIX + flag: KeyTransform(flag, "parameters") for flag in flags},
+        **{FLAG_PREFIX + flag: ComparableKey(flag, "parameters") for flag in flags},
     }
 
 
