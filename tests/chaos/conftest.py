@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +21,10 @@ from tuning.domain.spec import parse_task
 from tuning.models import Experiment, Lease, Measurement, Task, WorkerHeartbeat
 from tuning.orchestrator.control import submit
 
-INSTANCE = "chaos"
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+PORT_RANGE = f"{8501 + 40 * WORKER}-{8540 + 40 * WORKER}"
+"""Of this process of pytest-xdist alone, as the instance is."""
+INSTANCE = f"chaos{WORKER}"
 LEASE_S = 6
 """A tenth of the product's; heartbeat, sweep and giving up keep their proportion to it."""
 FINISHED_WITHIN_S = 120.0
@@ -93,7 +97,7 @@ def cluster(
             AUTOTUNER_INSTANCE=INSTANCE,
             AUTOTUNER_LEASE_S=str(LEASE_S),
             AUTOTUNER_MODEL_PATH=str(sample_model.parent),
-            AUTOTUNER_PORT_RANGE="8300-8340",
+            AUTOTUNER_PORT_RANGE=PORT_RANGE,
         )
         (Path(data_dir) / "tokenizers").symlink_to(tokenizers)
         installation.migrate()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
 from tuning.domain.names import FlagValue
@@ -15,16 +15,14 @@ from tuning.domain.parameters import (
     Parameter,
     same_value,
 )
-from tuning.domain.space import (
-    LISTING_LIMIT,
-    ConstraintsTooTight,
-    ParameterSpace,
-    configuration_hash,
-)
+from tuning.domain.space import ConstraintsTooTight, ParameterSpace
 
-MOST_CANDIDATES = 600
 MOST_LISTED = 50_000
 """Spaces of more configurations before constraints are sampled: listing them takes too long."""
+MOST_COMPLETE = 5_000
+"""Where so few are untried, all of them are candidates."""
+SAMPLED = 2_000
+"""Of more, so many are candidates, from anywhere."""
 TRIES_EACH = 4
 """How many draws there are for one candidate."""
 STEP = 0.1
@@ -36,39 +34,41 @@ ANYWHERE = 1 / 3
 class Candidates:
     """All untried configurations of a small space; of a large one a sample, and neighbours."""
 
-    def __init__(self, space: ParameterSpace, tried: set[str], rng: Random) -> None:
+    def __init__(self, space: ParameterSpace, tried: Iterable[Configuration], rng: Random) -> None:
         self.space = space
         self._rng = rng
-        self._seen = set(tried)
+        self._flags = space.tuned
+        # A baseline sets no tuned flag, and is none of the configurations.
+        self._seen = {self._key(one) for one in tried if one.keys() >= set(self._flags)}
         self._listed = self._untried_listing()
 
     @property
     def is_complete(self) -> bool:
         """True when `sample` gives every configuration that is left."""
-        return self._listed is not None and len(self._listed) <= MOST_CANDIDATES
+        return self._listed is not None and len(self._listed) <= MOST_COMPLETE
 
-    def sample(self, count: int) -> list[Configuration]:
-        """Up to `count` untried configurations; none of them comes again."""
+    def sample(self) -> list[Configuration]:
+        """All untried configurations, or so many of them; none comes again."""
+        if self._listed is None:
+            return self._new(self._draws(SAMPLED * TRIES_EACH), SAMPLED)
         if self.is_complete:
-            listed, self._listed = self._listed or [], []
-            return listed
-        if self._listed is not None:
-            return self._new(iter(self._rng.sample(self._listed, k=len(self._listed))), count)
-        return self._new(self._draws(count * TRIES_EACH), count)
+            return list(self._listed)
+        return self._new(iter(self._rng.sample(self._listed, k=SAMPLED)), SAMPLED)
 
     def near(self, centres: Sequence[Configuration], count: int) -> list[Configuration]:
         """Up to `count` untried configurations that differ from a centre in a flag or two."""
         steps = (self._neighbour(centre) for _ in range(count * TRIES_EACH) for centre in centres)
         return self._new((one for one in steps if self.space.contains(one)), count)
 
+    def _key(self, configuration: Configuration) -> tuple[str, ...]:
+        """`1`, `1.0` and `True` are different settings."""
+        return tuple([repr(configuration[flag]) for flag in self._flags])
+
     def _untried_listing(self) -> list[Configuration] | None:
         size = self.space.size
-        limit = MOST_LISTED if self.space.constraints else LISTING_LIMIT
-        if size is None or size > limit:
+        if size is None or size > MOST_LISTED:
             return None
-        return [
-            one for one in self.space.listing(limit) if configuration_hash(one) not in self._seen
-        ]
+        return [one for one in self.space.listing(MOST_LISTED) if self._key(one) not in self._seen]
 
     def _draws(self, tries: int) -> Iterator[Configuration]:
         for _ in range(tries):
@@ -80,7 +80,7 @@ class Candidates:
     def _new(self, found: Iterator[Configuration], count: int) -> list[Configuration]:
         kept: list[Configuration] = []
         for configuration in found:
-            key = configuration_hash(configuration)
+            key = self._key(configuration)
             if key not in self._seen:
                 self._seen.add(key)
                 kept.append(configuration)
@@ -91,8 +91,8 @@ class Candidates:
     def _neighbour(self, centre: Configuration) -> dict[str, FlagValue]:
         """One flag changed, and now and then another."""
         changed = {name: centre[name] for name in self.space.parameters}
-        count = min(self._rng.choice((1, 1, 2)), len(self.space.tuned))
-        for flag in self._rng.sample(self.space.tuned, k=count):
+        count = min(self._rng.choice((1, 1, 2)), len(self._flags))
+        for flag in self._rng.sample(self._flags, k=count):
             changed[flag] = _step(self.space.parameters[flag], changed[flag], self._rng)
         return changed
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from tuning.domain.metrics import Direction
 from tuning.domain.parameters import Configuration
-from tuning.domain.search.base import Trial, hashes_of
+from tuning.domain.search.base import Trial
 from tuning.domain.search.bayesian import PriorTask
-from tuning.domain.search.bayesian_candidates import MOST_CANDIDATES, Candidates
+from tuning.domain.search.bayesian_candidates import Candidates
 from tuning.domain.search.bayesian_encoding import Array, Encoding
 from tuning.domain.search.bayesian_evidence import Evidence, comparable, evidence_of
 from tuning.domain.search.bayesian_models import ValueModel, limit_models
@@ -23,6 +23,8 @@ FEWEST_MEASURED_WARM = 1
 be compared with; without any they could not be found to mislead."""
 CENTRES = 3
 """Around so many of the best configurations neighbours are looked at."""
+AROUND_THE_BEST = 300
+"""How many candidates these are."""
 CLIMBS = 2
 """How often neighbours of the best candidates are looked at in turn, where not all are listed."""
 NEIGHBOURS = 60
@@ -47,7 +49,7 @@ class Question:
         self._encoding = Encoding(space)
         self._evidence = evidence_of(history, self._encoding, direction)
         self._earlier = _earlier_tasks(priors, self._encoding, direction)
-        self._candidates = Candidates(space, hashes_of(history), rng)
+        self._candidates = Candidates(space, (trial.parameters for trial in history), rng)
         self._direction = direction
 
     def answers(self, count: int) -> list[Configuration]:
@@ -59,10 +61,10 @@ class Question:
         return self._spread(pool, count)
 
     def _pool(self) -> list[Configuration]:
+        anywhere = self._candidates.sample()
         if self._candidates.is_complete:
-            return self._candidates.sample(MOST_CANDIDATES)
-        half = MOST_CANDIDATES // 2
-        return self._candidates.sample(half) + self._candidates.near(self._best_measured(), half)
+            return anywhere
+        return anywhere + self._candidates.near(self._best_measured(), AROUND_THE_BEST)
 
     def _best_measured(self) -> list[Configuration]:
         """The best configurations that keep the limits, or of all where none does."""

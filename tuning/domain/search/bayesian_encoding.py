@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -67,6 +67,12 @@ class Apart:
         """The same for some of the points, where left and right ones are the same."""
         some = tuple(places[chosen] for places in self.left)
         return Apart(self.tables, some, some)
+
+    def blocks(self, size: int) -> Iterator[Apart]:
+        """The right points in turn, so many at a time."""
+        for first in range(0, self.shape[1], size):
+            some = tuple(places[first : first + size] for places in self.right)
+            yield Apart(self.tables, self.left, some)
 
     def total(self) -> Array:
         """Summed over the columns: (left points, right points)."""
