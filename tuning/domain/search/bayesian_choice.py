@@ -29,6 +29,8 @@ CLIMBS = 2
 """How often neighbours of the best candidates are looked at in turn, where not all are listed."""
 NEIGHBOURS = 60
 """How many candidates a climb adds."""
+SHORTLIST = 400
+"""Of several proposals at once, all but the first are chosen among so many."""
 MOST_PRIOR_TRIALS = 60
 """Of all earlier tasks together; the best and the worst alike."""
 
@@ -121,7 +123,10 @@ class Question:
             if not self._candidates.is_complete:
                 pool, merit = self._climb(pool, merit, merits)
             place = int(np.argmax(merit))
-            chosen.append(pool.pop(place))
+            chosen.append(pool[place])
+            # What comes next to it is among the most promising now.
+            best = [one for one in np.argsort(-merit, kind="stable")[:SHORTLIST] if one != place]
+            pool = [pool[one] for one in best]
             if len(chosen) < count:
                 merits.believe(chosen[-1:])
         return chosen

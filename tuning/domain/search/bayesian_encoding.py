@@ -21,20 +21,25 @@ Places = npt.NDArray[np.intp]
 WIDE_RATIO = 8.0
 """Numbers whose largest is this many times the smallest count by their ratios: 8, 16, 32 are
 equally far apart."""
+PLACES = 128
+"""No model tells numbers apart that are nearer than this part of their range, and there are only so
+many distances to compute something from."""
 
 
 @dataclass(frozen=True)
 class _Number:
-    """A flag whose values are numbers, brought to 0 … 1 by `scale`."""
+    """A flag whose values are numbers, brought to 0 … 1 by `scale`; of `many` it takes `PLACES`."""
 
     scale: Callable[[float], float]
     low: float
     high: float
+    many: bool
 
     def place(self, value: FlagValue) -> float:
         if isinstance(value, str):
             return math.nan
-        return (self.scale(float(value)) - self.low) / (self.high - self.low)
+        place = (self.scale(float(value)) - self.low) / (self.high - self.low)
+        return round(place * PLACES) / PLACES if self.many else place
 
 
 class _Name:
@@ -131,7 +136,8 @@ def _column(parameter: Parameter) -> _Number | _Name:
     if not values or min(values) == max(values):
         return _Name()
     scale = _scale(values, is_log=getattr(parameter, "log", False))
-    return _Number(scale, scale(min(values)), scale(max(values)))
+    many = parameter.cardinality is None or parameter.cardinality > PLACES
+    return _Number(scale, scale(min(values)), scale(max(values)), many)
 
 
 def _scale(values: Sequence[float], *, is_log: bool) -> Callable[[float], float]:
