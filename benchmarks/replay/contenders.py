@@ -8,8 +8,8 @@ from dataclasses import replace
 from benchmarks.replay.family import Family
 from benchmarks.replay.session import Contender, Entry, trial_of
 from tuning.domain.parameters import Configuration
-from tuning.domain.search.base import Strategy, Trial
-from tuning.domain.search.bayesian import BayesianSearch, PriorTask
+from tuning.domain.search.base import PriorTask, Strategy, Trial
+from tuning.domain.search.bayesian import BayesianSearch
 from tuning.domain.search.grid import GridSearch
 from tuning.domain.search.random_search import RandomSearch
 

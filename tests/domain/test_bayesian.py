@@ -17,8 +17,8 @@ from tuning.domain.metrics import Direction
 from tuning.domain.names import FlagValue
 from tuning.domain.parameters import Configuration
 from tuning.domain.search import build_strategy
-from tuning.domain.search.base import LimitedValue, Proposal, Trial, limited_values
-from tuning.domain.search.bayesian import MOST_MODELLED_PROPOSALS, BayesianSearch, PriorTask
+from tuning.domain.search.base import LimitedValue, PriorTask, Proposal, Trial, limited_values
+from tuning.domain.search.bayesian import MOST_MODELLED_PROPOSALS, BayesianSearch
 from tuning.domain.search.bayesian_encoding import Encoding
 from tuning.domain.search.bayesian_evidence import evidence_of
 from tuning.domain.slo import Slo

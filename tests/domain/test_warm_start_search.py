@@ -10,8 +10,8 @@ from tuning.domain.carrying_over import carried_over, in_new_space
 from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.metrics import Direction
 from tuning.domain.parameters import Configuration
-from tuning.domain.search.base import Trial
-from tuning.domain.search.bayesian import BayesianSearch, PriorTask
+from tuning.domain.search.base import PriorTask, Trial
+from tuning.domain.search.bayesian import BayesianSearch
 from tuning.domain.similarity import MOST_CERTAIN, probabilities_of_use
 
 SEEDS = range(2)

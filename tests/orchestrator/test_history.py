@@ -12,8 +12,7 @@ from tests.orchestrator.recording import OWNER, run_next
 from tuning.domain.failures import FailureKind
 from tuning.domain.lifecycle import ExperimentEvent, ExperimentStatus, TaskStatus
 from tuning.domain.search import build_strategy
-from tuning.domain.search.base import LimitedValue, Proposal, Trial
-from tuning.domain.search.bayesian import PriorTask
+from tuning.domain.search.base import LimitedValue, PriorTask, Proposal, Trial
 from tuning.domain.spec import TaskSpec
 from tuning.models import Task
 from tuning.orchestrator import trials as module

@@ -8,8 +8,7 @@ from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.pareto import Point
 from tuning.domain.scalarising import scalarised, weights
 from tuning.domain.search import build_strategy
-from tuning.domain.search.base import Proposal, Trial, limited_values
-from tuning.domain.search.bayesian import PriorTask
+from tuning.domain.search.base import PriorTask, Proposal, Trial, limited_values
 from tuning.domain.spec import TaskSpec
 from tuning.models import Experiment
 from tuning.orchestrator.choosing import scores_of

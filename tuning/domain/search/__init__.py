@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from tuning.domain.search.base import Strategy
-from tuning.domain.search.bayesian import BayesianSearch, PriorTask
+from tuning.domain.search.base import PriorTask, Strategy
+from tuning.domain.search.bayesian import BayesianSearch
 from tuning.domain.search.grid import GridSearch
 from tuning.domain.search.random_search import RandomSearch
 from tuning.domain.space import ParameterSpace

@@ -71,6 +71,19 @@ class Trial:
     pruned_at: float | None = None
 
 
+@dataclass(frozen=True)
+class PriorTask:
+    """What another task has measured, as a start for this one.
+
+    `weight` says from 0 to 1 how alike the two tasks are: model, hardware, traffic. It is where
+    the belief starts from; what this task measures itself confirms or refutes it. Scores are in
+    the same direction as those of this task.
+    """
+
+    weight: float
+    trials: Sequence[Trial]
+
+
 class Strategy(Protocol):
     """Says what to try next, from what has been tried.
 

@@ -7,29 +7,15 @@ show pages never need them.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from tuning.domain.lifecycle import ExperimentStatus
 from tuning.domain.metrics import Direction
-from tuning.domain.search.base import Proposal, Trial
+from tuning.domain.search.base import PriorTask, Proposal, Trial
 from tuning.domain.search.random_search import RandomSearch
 from tuning.domain.space import ParameterSpace
 
 MOST_MODELLED_PROPOSALS = 8
 """In one answer. Whatever is asked beyond follows a random order: no model looks that far ahead."""
-
-
-@dataclass(frozen=True)
-class PriorTask:
-    """What another task has measured, as a start for this one.
-
-    `weight` says from 0 to 1 how alike the two tasks are: model, hardware, traffic. It is where
-    the belief starts from; what this task measures itself confirms or refutes it. Scores are in
-    the same direction as those of this task.
-    """
-
-    weight: float
-    trials: Sequence[Trial]
 
 
 class BayesianSearch:

@@ -9,8 +9,7 @@ import numpy as np
 
 from tuning.domain.metrics import Direction
 from tuning.domain.parameters import Configuration
-from tuning.domain.search.base import Trial
-from tuning.domain.search.bayesian import PriorTask
+from tuning.domain.search.base import PriorTask, Trial
 from tuning.domain.search.bayesian_candidates import Candidates
 from tuning.domain.search.bayesian_encoding import Array, Encoding
 from tuning.domain.search.bayesian_evidence import Evidence, comparable, evidence_of
