@@ -91,9 +91,12 @@ def _take_away(lease: Lease) -> bool:
             "finished_at": timezone.now(),
         }
     with transaction.atomic():
-        taken, _ = Lease.objects.filter(token=lease.token, heartbeat_at=lease.heartbeat_at).delete()
-        if not taken:
+        # Locked as it was seen: a heartbeat may have come since.
+        unrenewed = Lease.objects.filter(token=lease.token, heartbeat_at=lease.heartbeat_at)
+        held = unrenewed.select_for_update().first()
+        if held is None:
             return False
+        held.delete()
         Experiment.objects.filter(pk=experiment.pk, status__in=legal_statuses(event)).update(
             status=target_of(event), **fields
         )
