@@ -24,8 +24,8 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.crds import FULL_FOLDER
 from tests.controllers.cluster_samples import DOCUMENTS, MANIFESTS, SERVICE, request
+from tests.controllers.service_plans import OBJECTS
 from tests.controllers.test_cluster_manifests import HOSTILE
-from tests.controllers.test_service_plan import OBJECTS
 from tests.services import wait_until
 
 PRESETS = Path(__file__).resolve().parents[2] / "examples" / "ome"

@@ -10,9 +10,16 @@ from dataclasses import dataclass, field
 import psutil
 import pytest
 
-from controllers.base import Controller, Deployment, DeploymentIdentity, EngineState, EngineStatus
+from controllers.base import (
+    Controller,
+    Deployment,
+    DeploymentIdentity,
+    DeploymentRequest,
+    EngineState,
+    EngineStatus,
+)
 from controllers.processes import MARK
-from tuning.domain.names import LogSource
+from tuning.domain.names import EngineName, LogSource
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 PORT_RANGE = (8201 + 40 * WORKER, 8240 + 40 * WORKER)
@@ -25,6 +32,18 @@ INSTANCE = f"test{os.getpid()}"
 @pytest.fixture
 def identity() -> DeploymentIdentity:
     return DeploymentIdentity(instance=INSTANCE, task_id=1, experiment_id=2, attempt=1)
+
+
+@pytest.fixture
+def request_(identity: DeploymentIdentity) -> DeploymentRequest:
+    """For the sample model, by llama.cpp."""
+    return DeploymentRequest(
+        identity=identity,
+        engine=EngineName.LLAMACPP,
+        model="SmolLM2-135M-Instruct.Q4_1.gguf",
+        served_model_name="small",
+        parameters={"ctx-size": 256, "threads": 1},
+    )
 
 
 @dataclass

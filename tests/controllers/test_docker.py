@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,22 +10,14 @@ from typing import Any
 import psutil
 import pytest
 from docker import DockerClient
-from docker.errors import ImageNotFound, NotFound
+from docker.errors import NotFound
 
 from controllers.base import Deployment, DeploymentError, DeploymentRequest, EngineState
-from controllers.container_plan import (
-    ContainerLimits,
-    environment_of,
-    locate_model,
-)
+from controllers.container_plan import ContainerLimits, environment_of, locate_model
 from controllers.docker import DockerController
 from controllers.engines.catalogue import engine
-from controllers.images import ensure_image, progress_lines
 from tests.controllers.conftest import INSTANCE, PORT_RANGE, Lines, wait_for, wait_while_starting
-from tests.controllers.test_docker_conformance import (
-    DockerHarness,
-    docker_controller,
-)
+from tests.controllers.test_docker_conformance import DockerHarness, docker_controller
 from tests.docker.engine import client, llamacpp_image
 from tests.fake_engine.engine import FakeEngineKind
 from tests.fake_engine.image import IMAGE, TAG
@@ -370,50 +361,3 @@ def test_proxies_are_passed_on_but_never_for_loopback() -> None:
     assert environment["HF_TOKEN"] == "hf_secret"
     assert "never" not in environment.values()
     assert "NO_PROXY" not in environment_of({})
-
-
-def test_a_pull_is_told_now_and_then_in_mib() -> None:
-    times = iter([0.0, 1.0, 3.0, 3.0, 3.1, 10.0, 10.0])
-    mib = 1024 * 1024
-    events = [
-        {"id": "a", "status": "Downloading", "progressDetail": {"current": mib, "total": 8 * mib}},
-        {"id": "b", "status": "Downloading", "progressDetail": {"current": mib, "total": 2 * mib}},
-        {"id": "a", "status": "Extracting", "progressDetail": {}},
-        {
-            "id": "a",
-            "status": "Downloading",
-            "progressDetail": {"current": 8 * mib, "total": 8 * mib},
-        },
-    ]
-    lines = list(progress_lines(events, lambda: next(times)))
-    assert lines == ["pulled 2 of 10 MiB", "pulled 9 of 10 MiB"]
-
-
-class SilentRegistry:
-    """As docker-py's client, of an engine whose registry never answers."""
-
-    def __init__(self) -> None:
-        self.answer = threading.Event()
-        self.images = self.api = self
-
-    def get(self, name: str) -> None:
-        raise ImageNotFound("No such image")
-
-    def pull(self, *_: object, **__: object) -> Iterator[dict[str, Any]]:
-        self.answer.wait(30)
-        return iter(())
-
-
-def test_a_pull_that_gets_nowhere_can_be_interrupted() -> None:
-    class Cancelled(Exception):
-        pass
-
-    def tick() -> None:
-        raise Cancelled
-
-    registry, said = SilentRegistry(), list[str]()
-    with pytest.raises(Cancelled):
-        ensure_image(registry, "name:tag", said.append, tick)  # type: ignore[arg-type]
-    assert said == ["pulling name:tag, which is not on this host yet"]
-    assert not registry.answer.is_set()
-    registry.answer.set()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -16,38 +15,31 @@ from pathlib import Path
 from typing import ClassVar
 
 import httpx
-import psutil
 import pytest
 
 from controllers.base import Benchmark, CacheFlush, LoadPoint, PointByPointRun, PointResult
 from controllers.engines.gguf_tokenizer import tokenizer_directory
-from controllers.genai_bench.child import Child
 from controllers.genai_bench.run import GenaiBench, GenaiBenchRun
 from controllers.genai_bench.warmup import typical_lengths
 from tests.controllers.genai_bench_plans import at, plan
+from tests.controllers.genai_bench_runs import (
+    PROJECT,
+    Log,
+    free_port,
+    nothing_is_left,
+    processes_about,
+    wait_for,
+)
 from tuning.domain.failures import FailureKind
 from tuning.domain.names import LogSource
+
+__all__ = ["nothing_is_left"]
 
 # mypy checks here that the contract is kept.
 BENCHMARK: type[Benchmark] = GenaiBench
 RUN: type[PointByPointRun] = GenaiBenchRun
 
 API_KEY = "sk-very-secret-key"
-PROJECT = Path(__file__).resolve().parents[2]
-
-
-class Log:
-    """Keeps the lines that a run logs."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def __call__(self, source: LogSource, line: str) -> None:
-        assert source is LogSource.BENCHMARK
-        self.lines.append(line)
-
-    def __str__(self) -> str:
-        return "\n".join(self.lines)
 
 
 class Engine:
@@ -97,37 +89,6 @@ def engine(sample_model: Path) -> Iterator[Engine]:
         yield engine
     finally:
         engine.kill()
-
-
-@pytest.fixture(autouse=True)
-def nothing_is_left(tmp_path: Path) -> Iterator[None]:
-    """No process that was told of this test's directory outlives the test, nor any thread."""
-    yield
-    assert processes_about(tmp_path) == []
-    assert [
-        t.name
-        for t in threading.enumerate()
-        if t.name in ("warm-up", "genai-bench output", "cache flush")
-    ] == []
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def processes_about(directory: Path) -> list[list[str]]:
-    commands = (process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"]))
-    return [words for words in commands if any(str(directory) in word for word in words)]
-
-
-def wait_for(what: Callable[[], bool], within_s: float = 120) -> None:
-    deadline = time.monotonic() + within_s
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def follow(
@@ -361,69 +322,6 @@ def test_failed_requests_are_counted(tokenizer: str, tmp_path: Path) -> None:
     assert result.metrics["error_rate"] == pytest.approx(1 / 3, abs=0.1)
     assert "no luck with Bearer ***" in str(log)
     assert API_KEY not in "\n".join([str(log), *texts_below(tmp_path)])
-
-
-def running(command: list[str]) -> tuple[Child, list[str]]:
-    lines: list[str] = []
-    return Child(command, dict(os.environ), Path.cwd(), lines.append), lines
-
-
-def test_what_outlives_its_leader_is_killed_too() -> None:
-    child, lines = running(["bash", "-c", "sleep 60 & echo $!"])
-    wait_for(lambda: child.exit_code == 0 and bool(lines), within_s=5)
-    survivor = psutil.Process(int(lines[0]))
-    assert survivor.is_running()
-    child.kill()
-    child.kill()
-    wait_for(lambda: not survivor.is_running() or survivor.status() == "zombie", within_s=5)
-
-
-def test_all_output_is_read_before_kill_returns() -> None:
-    child, lines = running(["bash", "-c", "seq 2000; sleep 60"])
-    wait_for(lambda: bool(lines), within_s=5)
-    child.kill()
-    assert lines == [str(number) for number in range(1, 2001)][: len(lines)]
-    assert child.exit_code == -9
-
-
-def test_a_child_hears_line_after_line() -> None:
-    child, lines = running(["bash", "-c", "read first; echo $first; read second; echo $second"])
-    child.tell("go")
-    wait_for(lambda: lines == ["go"], within_s=5)
-    child.tell("on")
-    wait_for(lambda: child.exit_code == 0, within_s=5)
-    child.tell("too late")
-    child.kill()
-    assert lines == ["go", "on"]
-
-
-def files_are_collected(run: GenaiBenchRun, workdir: Path, content: str) -> list[PointResult]:
-    folder = workdir / "scratch" / "experiment"
-    folder.mkdir(exist_ok=True)
-    (folder / "D16_8_text-to-text_num_concurrency_1_time_1s.json").write_text(content)
-    return run.poll()
-
-
-def test_files_that_are_incomplete_or_of_no_use_are_no_results(tmp_path: Path) -> None:
-    sample = (Path(__file__).with_name("data") / "genai_bench_result.json").read_text()
-    workdir, log = tmp_path / "work", Log()
-    run = GenaiBench().start(at("http://127.0.0.1:9"), plan(), workdir, log)
-    try:
-        run.measure(LoadPoint("D(16,8)", 1, repeat=1))
-        assert files_are_collected(run, workdir, sample[:1000]) == []
-        assert log.lines == []
-        assert files_are_collected(run, workdir, sample.replace('"s"', '"ms"')) == []
-        assert "000_D16_8_text-to-text_num_concurrency_1_time_1s.json is ignored" in log.lines[-1]
-        assert files_are_collected(run, workdir, sample.replace("D(16,8)", "D(9,9)")) == []
-        assert "was not asked for" in log.lines[-1]
-        (result,) = files_are_collected(run, workdir, sample)
-        assert result.point == LoadPoint("D(16,8)", 1, repeat=1)
-        assert run.is_idle
-        assert files_are_collected(run, workdir, sample) == []
-        assert "was not asked for" in log.lines[-1]
-        assert run.failure is None
-    finally:
-        run.stop()
 
 
 def test_a_log_that_fails_does_not_end_the_run(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from controllers.base import CacheFlush, Deployment, DeploymentIdentity
 from controllers.engines.catalogue import engine
 from controllers.engines.prefix_cache import PrefixCache, prefix_cache
 from controllers.genai_bench.flushing import Flushing
-from tests.controllers.test_genai_bench_run import PROJECT, free_port, wait_for
+from tests.controllers.genai_bench_runs import PROJECT, free_port, wait_for
 from tuning.domain.names import EngineName
 
 # A GPU server's way of answering; the order of the answers is that of the requests.

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.test import Client
 from django.utils import timezone
 
+from tests.seeding import Seeding
 from tuning.domain.lifecycle import TaskStatus
 from tuning.domain.spec import parse_task
 from tuning.models import Task
@@ -24,6 +26,12 @@ def viewer(db: None) -> User:
 
 
 @pytest.fixture
+def browser(owner: User, browser_of: Callable[[User], Client]) -> Client:
+    """The owner's."""
+    return browser_of(owner)
+
+
+@pytest.fixture
 def task_in(owner: User, task_document: dict[str, Any]) -> Callable[[TaskStatus], Task]:
     """A task of the owner in a state, without experiments."""
 
@@ -36,3 +44,9 @@ def task_in(owner: User, task_document: dict[str, Any]) -> Callable[[TaskStatus]
         return task
 
     return make
+
+
+@pytest.fixture
+def task(seeding: Seeding) -> Task:
+    """Completed, for the largest throughput, with one scenario at three concurrencies."""
+    return Task.objects.get(pk=seeding.task(index=2, experiments=8, fate=TaskStatus.COMPLETED))
