@@ -11,17 +11,27 @@ from playwright.sync_api import Page
 from tests.browser.addresses import PAGES
 from tests.browser.chromium import DESKTOP, PHONE, Complaints
 from tests.browser.conftest import SeededSite
+from tests.services import wait_until
 
 pytestmark = pytest.mark.slow
 
 AXE = Path(__file__).parent / "vendor" / "axe-4.14.1.min.js"
 SETTLED_MS = 400
+AT_REST = """!document.querySelector('.htmx-request')
+    && !document.getAnimations().some((one) => one instanceof CSSTransition)"""
+"""Nothing is being fetched, and nothing fades: half faded in, a text has too little contrast."""
 
 
 def open_page(page: Page, site: SeededSite, name: str) -> None:
     page.goto(site.path(name))
+    settle(page)
+
+
+def settle(page: Page) -> None:
     # Fragments, charts and sockets come after the page itself.
     page.wait_for_timeout(SETTLED_MS)
+    # By the debugger's door: `wait_for_function` breaks the content security policy.
+    wait_until(lambda: page.evaluate(AT_REST), "a page at rest")
 
 
 def serious_issues(page: Page) -> list[str]:
@@ -47,11 +57,11 @@ def test_nothing_serious_in_light_and_dark_and_on_a_phone(
     assert page.locator("h1").count() == 1
     assert serious_issues(page) == []
     page.locator("[data-toggle-theme]").click()
-    page.wait_for_timeout(SETTLED_MS)
+    settle(page)
     assert page.locator("html").get_attribute("data-theme") == "dark"
     assert serious_issues(page) == []
     page.set_viewport_size(PHONE)  # type: ignore[arg-type]
-    page.wait_for_timeout(SETTLED_MS)
+    settle(page)
     width = page.evaluate("document.documentElement.scrollWidth")
     assert width <= PHONE["width"], f"{width} px wide"
     assert serious_issues(page) == []
